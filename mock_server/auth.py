@@ -1,0 +1,210 @@
+"""Who sent this request, by which scheme, and if it is not let in, why.
+
+One function a scheme; each returns an `Outcome`. The service's own answer to a failure is a row of the error table,
+our explanation goes beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hmac import compare_digest
+from urllib.parse import parse_qs
+
+from mock_server.state import Account, State
+from qfkit.protocol.dialects import Route
+from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.signing import Reason, Verification, explain_bce, explain_hmac, verify_bce, verify_hmac
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request is not let in.
+
+    Attributes:
+        dialect, code: the row of the error table that the service answers with.
+        message: the service's words where they depend on the case, else None for the table's.
+        why: one line for the person who debugs.
+    """
+
+    dialect: str
+    code: int | str
+    why: str
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What authentication found.
+
+    Attributes:
+        account: whose request it is. Set for a refused request too where its key is known, so that its owner sees it.
+        scheme: ``hmac``, ``access_token``, ``bce-auth-v1``, ``bearer``, ``client_credentials`` or None.
+        signature: the verdict on a signature, for the two signing schemes.
+        refusal: None when the request is let in.
+    """
+
+    account: Account | None
+    scheme: str | None
+    signature: Verification | None = None
+    refusal: Refusal | None = None
+
+
+def authenticate(request: HttpRequest, route: Route, state: State) -> Outcome:
+    """Check the request by the scheme of its dialect (wire reference 2; design notes 4 for ``hmac``)."""
+    return _SCHEMES[route.dialect](request, state)
+
+
+def _hmac(request: HttpRequest, state: State) -> Outcome:
+    key = request.header("x-bce-accesskey")
+    account = state.by_access_key(key) if key else None
+    secret = account.credentials.secret_key if account else None
+    now = state.clock.time()
+    settings = state.settings
+    result = verify_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
+    if not result.ok:
+        if account and secret and result.reason is Reason.MISMATCH:
+            result = explain_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
+        return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
+    headers = {name.lower(): value for name, value in request.headers}
+    seen_as = (key or "", headers["x-bce-nonce"], headers["x-bce-timestamp"], headers["x-bce-signature"])
+    if not state.first_sight(*seen_as, now):
+        why = (
+            "this very request was received before (same access key, nonce, timestamp and signature): "
+            "sign each attempt afresh, with a new timestamp and nonce"
+        )
+        replayed = Verification(
+            ok=False,
+            scheme="hmac",
+            reason=Reason.REPLAYED,
+            message=why,
+            access_key=key,
+            form=result.form,
+            cause="replayed",
+        )
+        return Outcome(account, "hmac", replayed, Refusal("text_generation", 401, why))
+    return Outcome(account, "hmac", result)
+
+
+def _v1(request: HttpRequest, state: State) -> Outcome:
+    # Where both are present the token wins, unless Authorization is a bce-auth-v1 signature (8.13).
+    authorization = request.header("authorization") or ""
+    if authorization.startswith("bce-auth-v1"):
+        return _bce(request, state, _refuse_v1)
+    value = _query(request.query, "access_token")
+    if not value:
+        why = "no access_token in the query and no bce-auth-v1 Authorization header: v1 takes one or the other"
+        return Outcome(None, None, refusal=Refusal("v1", 110, why))
+    token = state.token(value)
+    if token is None or token.kind != "oauth":
+        why = "this access_token was not issued by this server: fetch one from /oauth/2.0/token"
+        return Outcome(None, "access_token", refusal=Refusal("v1", 110, why))
+    if (late := state.clock.time() - token.expires) >= 0:
+        why = f"this access_token expired {late:.0f} s ago: fetch a new one and send the request again, once"
+        return Outcome(token.account, "access_token", refusal=Refusal("v1", 111, why))
+    return Outcome(token.account, "access_token")
+
+
+def _v2(request: HttpRequest, state: State) -> Outcome:
+    kind, _, value = (request.header("authorization") or "").partition(" ")
+    value = value.strip()
+    if kind.lower() != "bearer" or not value:
+        why = "no 'Authorization: Bearer <API key or IAM token>' header: v2 takes nothing else"
+        return Outcome(None, None, refusal=Refusal("v2", "invalid_iam_token", why))
+    if account := state.by_api_key(value):
+        return Outcome(account, "bearer")
+    token = state.token(value)
+    if token is None or token.kind != "bearer":
+        why = (
+            "this is an OAuth access_token, which only v1 takes"
+            if token
+            else "no account of this server has this API key, and it issued no such bearer token"
+        )
+        return Outcome(None, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
+    if (late := state.clock.time() - token.expires) >= 0:
+        why = f"this bearer token expired {late:.0f} s ago: ask /v1/BCE-BEARER/token for a new one"
+        return Outcome(token.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
+    return Outcome(token.account, "bearer")
+
+
+def _iam(request: HttpRequest, state: State) -> Outcome:
+    return _bce(request, state, _refuse_iam)
+
+
+def _bce(request: HttpRequest, state: State, refuse: Callable[[Verification], Refusal]) -> Outcome:
+    parts = (request.header("authorization") or "").split("/")
+    account = state.by_access_key(parts[1]) if len(parts) > 1 else None
+    secret = account.credentials.secret_key if account else None
+    now = state.clock.time()
+    result = verify_bce(request, secret, now=now, allowed_skew=state.settings.skew)
+    if result.ok:
+        return Outcome(account, "bce-auth-v1", result)
+    if account and secret and result.reason is Reason.MISMATCH:
+        result = explain_bce(request, secret, now=now, allowed_skew=state.settings.skew)
+    return Outcome(account, "bce-auth-v1", result, refuse(result))
+
+
+def _refuse_v1(result: Verification) -> Refusal:
+    return Refusal("v1", 14, result.message)
+
+
+#: Reason -> what follows ``IamSignatureInvalid, cause: `` (2.2, other gateways, live).
+_IAM_CAUSES = {
+    Reason.UNKNOWN_KEY: "Could not find credential.",
+    Reason.MISMATCH: "Fail to authn user: Signature does not match",
+}
+
+
+def _refuse_iam(result: Verification) -> Refusal:
+    cause = _IAM_CAUSES.get(result.reason, _IAM_CAUSES[Reason.MISMATCH])
+    return Refusal("iam", "IamSignatureInvalid", result.message, f"IamSignatureInvalid, cause: {cause}")
+
+
+def _oauth(request: HttpRequest, state: State) -> Outcome:
+    """Client credentials in the query, or form-encoded in the body [guess] (2.1)."""
+    form = request.body.decode("utf-8", "replace") if _is_form(request) else ""
+    client_id = _query(request.query, "client_id") or _query(form, "client_id")
+    secret = _query(request.query, "client_secret") or _query(form, "client_secret")
+    grant = _query(request.query, "grant_type") or _query(form, "grant_type")
+    if not client_id or not secret or not grant:
+        missing = [n for n, v in (("grant_type", grant), ("client_id", client_id), ("client_secret", secret)) if not v]
+        why = f"{', '.join(missing)} missing: all three go into the query"
+        return Outcome(None, "client_credentials", refusal=Refusal("oauth", "invalid_request", why))
+    if grant != "client_credentials":
+        why = f"grant_type is {grant[:40]!r}; the only one is client_credentials"
+        return Outcome(None, "client_credentials", refusal=Refusal("oauth", "unsupported_grant_type", why))
+    account = state.by_ak(client_id)
+    if account is None:
+        why = "no account of this server has this API Key (client_id)"
+        text = "unknown client id"
+        return Outcome(None, "client_credentials", refusal=Refusal("oauth", "invalid_client", why, text))
+    if not _same(secret, account.credentials.sk or ""):
+        why = "the API Key is known, the Secret Key (client_secret) is not its own"
+        text = "Client authentication failed"
+        return Outcome(account, "client_credentials", refusal=Refusal("oauth", "invalid_client", why, text))
+    return Outcome(account, "client_credentials")
+
+
+_SCHEMES: dict[str, Callable[[HttpRequest, State], Outcome]] = {
+    "text_generation": _hmac,
+    "v1": _v1,
+    "v2": _v2,
+    "oauth": _oauth,
+    "iam": _iam,
+    "console": _iam,
+}
+
+
+def _is_form(request: HttpRequest) -> bool:
+    return (request.header("content-type") or "").startswith("application/x-www-form-urlencoded")
+
+
+def _query(query: str, name: str) -> str | None:
+    if name not in query:
+        return None
+    values = parse_qs(query, keep_blank_values=True, max_num_fields=None).get(name)
+    return values[0] if values else None
+
+
+def _same(given: str, wanted: str) -> bool:
+    return compare_digest(given.encode("utf-8", "surrogatepass"), wanted.encode())

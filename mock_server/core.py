@@ -1,0 +1,246 @@
+"""The one path that every request takes, from plain values to a plain `Reply`; it knows neither Flask nor sockets.
+
+In order: find the route, authenticate, check the method, read and validate the body, meet the script, build the answer,
+write the journal. Whatever arrives, the answer is one that the service itself would give.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from qfkit.protocol.errors import ErrorSpec, lookup, translate
+from qfkit.protocol.models import Model, by_endpoint, by_name
+
+from mock_server import replies
+from mock_server.auth import Outcome, authenticate
+from mock_server.delivery import Reply
+from mock_server.grants import GRANTS
+from mock_server.journal import Entry
+from mock_server.replies import Call
+from mock_server.scenario import Failure
+from mock_server.state import Account, State
+from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
+from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.messages import Json
+from qfkit.protocol.validation import Problem, decode_object, validate
+
+logger = logging.getLogger("qfkit.mock")
+
+#: Dialects whose gateway looks at the method before it looks at the keys (appendix B: GET on v2 chat is 405).
+_METHOD_FIRST = frozenset({"v2", "text_generation", "oauth", "iam", "console"})
+
+#: Wrong method -> the dialect's answer.
+_METHOD_CODES: dict[str, tuple[str, int | str]] = {
+    "text_generation": ("text_generation", 400),
+    "v1": ("v1", 336101),
+    "v2": ("v2", "method_not_supported"),
+    "oauth": ("oauth", "invalid_request"),
+    "iam": ("iam", "InvalidHTTPRequest"),
+    "console": ("iam", "InvalidHTTPRequest"),
+}
+
+_DIAGNOSIS_CHARS = 200
+
+
+def handle(request: HttpRequest, state: State) -> Reply:
+    """Answer one request and write it into the journal.
+
+    Never raises: a fault of our own is logged, journaled as one, and answered with the dialect's internal error.
+    """
+    entry = state.journal.open(request, state.clock.time())
+    visit = _Visit(request, state, entry)
+    try:
+        reply = visit.answer()
+    except Exception as error:
+        logger.exception("qfkit bug while answering #%d %s %s", entry.number, request.method, entry.path)
+        reply = visit.internal_fault(error)
+    entry.status = reply.status
+    reply.on_end = entry.ended
+    if entry.diagnosis:
+        reply.headers.append(("X-Qfkit-Diagnosis", _header_text(entry.diagnosis)))
+    return reply
+
+
+class _Visit:
+    """One request on its way through; holds what each step finds for the next."""
+
+    __slots__ = ("_entry", "_request", "_request_id", "_route", "_state")
+
+    def __init__(self, request: HttpRequest, state: State, entry: Entry) -> None:
+        self._request = request
+        self._state = state
+        self._entry = entry
+        self._request_id = state.request_id()
+        self._route: Route | None = None
+
+    def answer(self) -> Reply:
+        entry, request, state = self._entry, self._request, self._state
+        entry.request_id = self._request_id
+        found = self._route = route(request.path)
+        if found is None:
+            self._record(None)
+            return self._unknown_path()
+        entry.dialect, entry.operation = found.dialect, found.operation
+        if found.dialect in _METHOD_FIRST and request.method not in found.methods:
+            self._record(None)
+            return self._wrong_method(found)
+        outcome = authenticate(request, found, state)
+        account = self._admit(outcome, found)
+        self._record(account or outcome.account)
+        if account is None:
+            assert outcome.refusal is not None
+            return self._refuse(outcome.refusal.dialect, outcome.refusal.code, outcome.refusal.message)
+        if request.method not in found.methods:
+            return self._wrong_method(found)
+        if grant := GRANTS.get(found.dialect):
+            entry.answered_by = "default"
+            return grant(request, state, account)
+        return self._infer(found, account)
+
+    def internal_fault(self, error: Exception) -> Reply:
+        """A bug of ours, answered as the service answers one of its own."""
+        entry = self._entry
+        entry.answered_by = "qfkit bug"
+        entry.diagnosis = f"a bug in qfkit, please report it: {type(error).__name__}: {error}"
+        dialect = entry.dialect if entry.dialect in {"text_generation", "v1", "v2"} else "v2"
+        return self._reply_error(translate(500, dialect))
+
+    def _admit(self, outcome: Outcome, found: Route) -> Account | None:
+        """The account whose request this is, None when it is refused. Fills in the journal's auth fields."""
+        entry, mode = self._entry, self._state.settings.auth
+        entry.scheme, entry.signature = outcome.scheme, outcome.signature
+        if outcome.signature:
+            entry.findings = outcome.signature.findings
+        if found.dialect == "oauth":
+            entry.body = b"***" if entry.body.strip() not in (b"", b"{}") else entry.body  # may hold the secret
+        if outcome.refusal is None:
+            return outcome.account
+        if mode == "off":
+            return outcome.account or self._state.default_account
+        entry.auth_error = entry.diagnosis = outcome.refusal.why
+        if mode == "warn":
+            entry.diagnosis = f"strict auth would answer {outcome.refusal.code}: {outcome.refusal.why}"
+            return outcome.account or self._state.default_account
+        entry.answered_by = "authentication"
+        return None
+
+    def _record(self, account: Account | None) -> None:
+        entry = self._entry
+        self._state.journal.add(entry)
+        if account is not None:
+            entry.account = account.name
+            account.journal.add(entry)
+
+    def _infer(self, found: Route, account: Account) -> Reply:
+        body: Json = {}
+        model: Model | None = None
+        if found.methods != ("GET",):
+            decoded = decode_object(found.dialect, self._request.body)
+            if isinstance(decoded, Problem):
+                return self._refuse_problem(found, decoded)
+            body = self._entry.json = decoded
+            self._entry.stream = found.stream or body.get("stream") is True
+            model, unknown = self._model(found, body)
+            if problem := validate(found.dialect, found.operation, body, model=model, size=len(self._request.body)):
+                return self._refuse_problem(found, problem)
+            if unknown:
+                self._entry.diagnosis, self._entry.answered_by = unknown, "validation"
+                code: int | str = "invalid_model" if found.dialect == "v2" else 3
+                return self._reply_error(_typical(found.dialect, code, status=401 if found.dialect == "v2" else None))
+        taken = account.script.take()
+        self._entry.answered_by = taken.name
+        if isinstance(taken.action, Failure):
+            spec = translate(taken.action.code, found.dialect)
+            reply = self._reply_error(spec, taken.action.message)
+            reply.headers += taken.action.headers()
+            return reply
+        call = Call(
+            request=self._request,
+            route=found,
+            account=account,
+            settings=self._state.settings,
+            body=body,
+            model=model,
+            request_id=self._request_id,
+            uuid=self._state.uuid(),
+            now=self._entry.time,
+        )
+        return replies.build(call, taken.action)
+
+    def _model(self, found: Route, body: Json) -> tuple[Model | None, str | None]:
+        """The model asked for, and why the service would not know it."""
+        if found.dialect == "v1":
+            assert found.endpoint is not None
+            model = by_endpoint(found.endpoint)
+            self._entry.model = model.name if model else found.endpoint.rsplit("/", 1)[-1]
+            # Any name may be a fine-tuned chat service (3.1); the other families have no such services.
+            open_family = found.operation in {"chat", "completions", "plugin", "plugins", "tokenizer"}
+            return model, None if model or open_family else f"v1 has no endpoint {found.endpoint}"
+        name = body.get("model")
+        if found.dialect != "v2" or not isinstance(name, str):
+            return None, None
+        self._entry.model = name
+        model = by_name(name)
+        if model or self._state.settings.models == "any":
+            return model, None
+        return None, (
+            f"the mock knows no model {name[:60]!r} (the service answers 401 to those); "
+            "start it with models='any' (YAML: models: any) to accept every name"
+        )
+
+    # Refusals
+
+    def _unknown_path(self) -> Reply:
+        entry, path = self._entry, self._request.path
+        entry.answered_by = "routing"
+        entry.diagnosis = f"nothing lives at {path[:80]}"
+        if path.startswith(f"{V1_PREFIX}/"):
+            entry.dialect = "v1"
+            return self._reply_error(_typical("v1", 3))
+        entry.diagnosis += f"; text_generation is at {TEXT_GENERATION_CHAT}, v1 below {V1_PREFIX}, v2 below /v2"
+        # Code as recorded from the gateway; its status and the rest of its shape are guesses (1).
+        data = {
+            "code": "ResourceNotFound",
+            "message": "The requested resource was not found",
+            "requestId": self._uuid(),
+        }
+        return replies.reply_json(data, [], HTTPStatus.NOT_FOUND)
+
+    def _wrong_method(self, found: Route) -> Reply:
+        self._entry.answered_by = "method"
+        self._entry.diagnosis = f"{self._request.method[:20]} is not for this path: use {' or '.join(found.methods)}"
+        dialect, code = _METHOD_CODES[found.dialect]
+        reply = self._reply_error(_typical(dialect, code))
+        reply.headers.append(("Allow", ", ".join(found.methods)))
+        return reply
+
+    def _refuse(self, dialect: str, code: int | str, message: str | None) -> Reply:
+        return self._reply_error(_typical(dialect, code, message=message), message)
+
+    def _refuse_problem(self, found: Route, problem: Problem) -> Reply:
+        entry = self._entry
+        entry.answered_by = "validation"
+        where = f" (field {problem.field})" if problem.field else ""
+        entry.diagnosis = f"{problem.message}{where}"
+        return self._reply_error(_typical(found.dialect, problem.code), problem.message)
+
+    def _reply_error(self, spec: ErrorSpec, message: str | None = None) -> Reply:
+        entry = self._entry
+        entry.error_code, entry.error_message = spec.code, message or spec.message
+        return replies.refuse(spec, message=message, request_id=self._request_id, uuid=self._uuid())
+
+    def _uuid(self) -> str:
+        return self._state.uuid()
+
+
+def _typical(dialect: str, code: int | str, *, message: str | None = None, status: int | None = None) -> ErrorSpec:
+    spec = lookup(dialect, code)
+    assert spec is not None, (dialect, code)
+    return spec
+
+
+def _header_text(text: str) -> str:
+    """One line of ASCII: a header can carry no more."""
+    line = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+    return line if len(line) <= _DIAGNOSIS_CHARS else f"{line[: _DIAGNOSIS_CHARS - 3]}..."

@@ -1,0 +1,438 @@
+"""Building answers in each dialect's own shape (wire reference 3.3 to 3.9, 4.2 to 4.4; text_generation: design notes 4)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+from qfkit.protocol.errors import ErrorSpec, envelope
+from qfkit.protocol.models import Model
+
+from mock_server import generate
+from mock_server.delivery import Reply, Write
+from mock_server.scenario import IMMEDIATE, Answer, Pace
+from mock_server.settings import Settings
+from mock_server.state import Account
+from qfkit.protocol.dialects import Route
+from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.messages import Json, last_user_text
+from qfkit.protocol.tokens import estimate, estimate_messages
+
+JSON = "application/json; charset=utf-8"
+SSE = "text/event-stream; charset=utf-8"
+JSON_LINES = "application/x-ndjson; charset=utf-8"
+
+#: The limits that v1 reports: those of the official SDK's own test server, wide enough not to slow its limiter (6).
+RATE_LIMIT_REQUESTS = 3000
+RATE_LIMIT_TOKENS = 300_000
+
+#: How each dialect says that an answer ended by itself, and that it ended in a call (3.3, 4.2).
+_PLAIN_FINISH = {"v1": "normal", "v2": "stop", "text_generation": "stop"}
+_CALL_FINISH = {"v1": "function_call", "v2": "tool_calls", "text_generation": "function_call"}
+
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that was let in and found valid, on its way to an answer."""
+
+    request: HttpRequest
+    route: Route
+    account: Account
+    settings: Settings
+    body: Json
+    model: Model | None
+    request_id: str
+    uuid: str
+    now: float
+
+    @property
+    def prompt(self) -> str:
+        """What the user asked last."""
+        if "messages" in self.body:
+            return last_user_text(self.body["messages"])
+        return str(self.body.get("prompt") or self.body.get("query") or "")
+
+    @property
+    def streamed(self) -> bool:
+        """The answer is asked for as a stream, by the path or by the body; never decided by ``Accept`` (8.5)."""
+        return self.route.stream or self.body.get("stream") is True
+
+    def base(self, kind: str) -> Json:
+        """The members that open every answer."""
+        return {"id": self.request_id, "object": kind, "created": int(self.now)}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a chat answer says, before it is put into a dialect."""
+
+    text: str
+    pieces: tuple[str, ...]
+    reasoning: str
+    tool_calls: tuple[Json, ...]
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+    pace: Pace
+    cut_after: int | None
+
+    def usage(self, share: float = 1.0) -> Json:
+        """The usage member; ``share`` is how much of the text has been said, for cumulative counts."""
+        completion = -int(-self.completion_tokens * share // 1)
+        return {
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": completion,
+            "total_tokens": self.prompt_tokens + completion,
+        }
+
+
+def build(call: Call, answer: Answer) -> Reply:
+    """The answer to a valid request, as the service would send it."""
+    return _BUILDERS[call.route.dialect, call.route.operation](call, answer)
+
+
+def refuse(spec: ErrorSpec, *, request_id: str, message: str | None = None, uuid: str = "") -> Reply:
+    """An error in its dialect's own envelope, on one line: the Python SDK parses only the first (8.8)."""
+    shown = uuid if spec.dialect == "iam" else request_id
+    headers = [("Content-Type", JSON if spec.dialect != "v2" else "application/json")]
+    if spec.dialect == "iam":
+        text = message or spec.message
+        headers += [
+            ("X-Bce-Error-Code", str(spec.code)),
+            ("X-Bce-Error-Message", text),
+            ("x-bce-request-id", uuid),
+        ]
+    body = _encode(envelope(spec, message=message, request_id=shown))
+    return Reply(spec.status, headers, (Write(0.0, body + (b"\n" if spec.dialect == "oauth" else b"")),))
+
+
+def reply_json(data: object, headers: list[tuple[str, str]], status: int = 200) -> Reply:
+    """Compact UTF-8 JSON, not ``\\u``-escaped, as the service writes it (3.3)."""
+    return Reply(status, [("Content-Type", JSON), *headers], (Write(0.0, _encode(data)),))
+
+
+# Chat
+
+
+def _say(call: Call, answer: Answer) -> Said:
+    random = generate.seeded(call.settings.seed, call.route.dialect, _encode(call.body).decode())
+    calls = tuple(_named_call(given, call.request_id, index) for index, given in enumerate(answer.tool_calls))
+    if answer.pieces is not None:
+        text, pieces = "".join(answer.pieces), answer.pieces
+    else:
+        text = answer.text if answer.text is not None else "" if calls else generate.answer(call.prompt, random)
+        pieces = tuple(generate.pieces(text, random))
+    finish = _CALL_FINISH[call.route.dialect] if calls else _PLAIN_FINISH[call.route.dialect]
+    limit = _output_limit(call)
+    if answer.text is None and answer.pieces is None and limit is not None and estimate(text) > limit:
+        pieces = tuple(_within(pieces, limit))
+        text, finish = "".join(pieces), "length"
+    said_in_calls = "".join(_encode(given).decode() for given in calls)
+    system = call.body.get("system")
+    pace = answer.pace
+    if pace is IMMEDIATE and (call.settings.ttft or call.settings.interval):
+        pace = Pace(call.settings.ttft, call.settings.interval)
+    return Said(
+        text=text,
+        pieces=pieces,
+        reasoning=answer.reasoning,
+        tool_calls=calls,
+        finish=answer.finish_reason or finish,
+        prompt_tokens=max(1, _prompt_tokens(call) + (estimate(system) if isinstance(system, str) else 0)),
+        completion_tokens=estimate(text) + estimate(answer.reasoning) + estimate(said_in_calls),
+        pace=pace,
+        cut_after=answer.cut_after,
+    )
+
+
+def _prompt_tokens(call: Call) -> int:
+    return estimate_messages(call.body["messages"]) if "messages" in call.body else estimate(call.prompt)
+
+
+def _output_limit(call: Call) -> int | None:
+    limits = [call.body.get(name) for name in ("max_output_tokens", "max_completion_tokens", "max_tokens")]
+    given = [limit for limit in limits if isinstance(limit, int) and not isinstance(limit, bool)]
+    return min(given) if given else None
+
+
+def _within(pieces: tuple[str, ...], limit: int) -> Iterator[str]:
+    said = ""
+    for piece in pieces:
+        said += piece
+        if estimate(said) > limit:
+            return
+        yield piece
+
+
+def _named_call(given: Json, request_id: str, index: int) -> Json:
+    arguments = given.get("arguments", {})
+    text = arguments if isinstance(arguments, str) else _encode(arguments).decode()
+    return {"id": f"call_{request_id[3:]}{index}", "name": given["name"], "arguments": text}
+
+
+def _v1_headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
+    return [
+        ("X-Baidu-Request-Id", call.request.header("request_id") or call.uuid.replace("-", "")),
+        ("X-Ratelimit-Limit-Requests", str(RATE_LIMIT_REQUESTS)),
+        ("X-Ratelimit-Limit-Tokens", str(RATE_LIMIT_TOKENS)),
+        ("X-Ratelimit-Remaining-Requests", str(RATE_LIMIT_REQUESTS - 1)),
+        # Falls by the prompt, not by the total (3.3, one live sample).
+        ("X-Ratelimit-Remaining-Tokens", str(max(0, RATE_LIMIT_TOKENS - prompt_tokens))),
+        ("Statement", "AI-generated"),
+    ]
+
+
+def _headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
+    if call.route.dialect == "v1":
+        return _v1_headers(call, prompt_tokens)
+    return [("X-Bce-Request-Id", call.uuid)]
+
+
+def _chat(call: Call, answer: Answer) -> Reply:
+    said = _say(call, answer)
+    headers = _headers(call, said.prompt_tokens)
+    if not call.streamed:
+        return reply_json(_WHOLE[call.route.dialect](call, said), headers)
+    as_lines = call.route.dialect == "text_generation" and "text/event-stream" not in (
+        call.request.header("accept") or ""
+    )
+    frame = _line if as_lines else _event
+    events = [frame(data) for data in _EVENTS[call.route.dialect](call, said)]
+    ending = call.route.dialect == "v2"
+    writes = [Write(said.pace.at(min(i, max(0, len(events) - 2))), data) for i, data in enumerate(events)]
+    if ending:
+        writes.append(Write(writes[-1].at, b"data: [DONE]\n\n"))
+    kind = ("Content-Type", JSON_LINES if as_lines else SSE)
+    if said.cut_after is not None and said.cut_after < len(events):
+        return Reply(200, [kind, *headers], tuple(writes[: said.cut_after]), streamed=True, ending="cut")
+    return Reply(200, [kind, *headers], tuple(writes), streamed=True)
+
+
+def _event(data: Json) -> bytes:
+    return b"data: " + _encode(data) + b"\n\n"
+
+
+def _line(data: Json) -> bytes:
+    return _encode(data) + b"\n"
+
+
+def _result_whole(call: Call, said: Said) -> Json:
+    data = call.base("completion" if call.route.operation == "completions" else "chat.completion")
+    data |= {
+        "result": said.text,
+        "is_truncated": said.finish == "length",
+        "need_clear_history": False,
+        "finish_reason": said.finish,
+    }
+    if said.tool_calls:
+        data["function_call"] = _function_call(said)
+    data["usage"] = said.usage()
+    return data
+
+
+def _function_call(said: Said) -> Json:
+    first = said.tool_calls[0]
+    return {"name": first["name"], "thoughts": "", "arguments": first["arguments"]}
+
+
+def _v1_events(call: Call, said: Said) -> Iterator[Json]:
+    kind = "completion" if call.route.operation == "completions" else "chat.completion"
+    length, done = max(1, len(said.text)), 0
+    for index, piece in enumerate((*said.pieces, "")):
+        last = index == len(said.pieces)
+        done += len(piece)
+        data = call.base(kind) | {
+            "created": int(call.now + said.pace.at(index)),
+            "sentence_id": index,
+            "is_end": last,
+            "is_truncated": last and said.finish == "length",
+            "result": piece,
+            "need_clear_history": False,
+            "finish_reason": said.finish if last else "normal",
+        }
+        if last and said.tool_calls:
+            data["function_call"] = _function_call(said)
+        data["usage"] = said.usage() if last else said.usage(done / length)
+        yield data
+
+
+def _v2_whole(call: Call, said: Said) -> Json:
+    message: Json = {"role": "assistant", "content": said.text}
+    if said.reasoning:
+        message["reasoning_content"] = said.reasoning
+    if said.tool_calls:
+        message["tool_calls"] = [_tool_call(given) for given in said.tool_calls]
+    choice = {"index": 0, "message": message, "finish_reason": said.finish, "flag": 0}
+    return call.base("chat.completion") | {
+        "model": call.body["model"],
+        "choices": [choice],
+        "usage": _v2_usage(said),
+    }
+
+
+def _tool_call(given: Json) -> Json:
+    return {
+        "id": given["id"],
+        "type": "function",
+        "function": {"name": given["name"], "arguments": given["arguments"]},
+    }
+
+
+def _v2_usage(said: Said) -> Json:
+    usage = said.usage()
+    if said.reasoning:
+        usage["completion_tokens_details"] = {"reasoning_tokens": estimate(said.reasoning)}
+    return usage
+
+
+def _v2_events(call: Call, said: Said) -> Iterator[Json]:
+    options = call.body.get("stream_options") or {}
+    deltas: list[Json] = []
+    if said.reasoning:
+        deltas.append({"content": None, "reasoning_content": said.reasoning})
+    deltas += [{"content": piece} for piece in said.pieces]
+    # A tool call comes whole: the Python SDK needs its id, type and name in every delta (4.3).
+    calls = [{"index": index} | _tool_call(given) for index, given in enumerate(said.tool_calls)]
+    deltas += [{"content": "", "tool_calls": [given]} for given in calls]
+    if deltas:
+        deltas[0]["role"] = "assistant"
+    deltas.append({"content": ""})
+    for index, delta in enumerate(deltas):
+        choice: Json = {"index": 0, "delta": delta}
+        last = index == len(deltas) - 1
+        if last:
+            choice["finish_reason"] = said.finish
+        choice["flag"] = 0
+        data = call.base("chat.completion.chunk") | {
+            "created": int(call.now + said.pace.at(index)),
+            "model": call.body["model"],
+            "choices": [choice],
+        }
+        if (last and options.get("include_usage") is True) or options.get("chunk_include_usage") is True:
+            data["usage"] = _v2_usage(said)
+        yield data
+
+
+def _text_generation_events(call: Call, said: Said) -> Iterator[Json]:
+    for index, piece in enumerate(said.pieces):
+        choice = {"index": 0, "delta": {"content": piece}}
+        yield call.base("chat.completion.chunk") | {
+            "created": int(call.now + said.pace.at(index)),
+            "choices": [choice],
+        }
+    choice = {"index": 0, "delta": {}, "finish_reason": said.finish}
+    yield call.base("chat.completion.chunk") | {"choices": [choice], "usage": said.usage()}
+
+
+_WHOLE: dict[str, Callable[[Call, Said], Json]] = {
+    "text_generation": _result_whole,
+    "v1": _result_whole,
+    "v2": _v2_whole,
+}
+_EVENTS: dict[str, Callable[[Call, Said], Iterator[Json]]] = {
+    "text_generation": _text_generation_events,
+    "v1": _v1_events,
+    "v2": _v2_events,
+}
+
+
+# The other operations
+
+
+def _embeddings(call: Call, _answer: Answer) -> Reply:
+    given = call.body["input"]
+    texts = [given] if isinstance(given, str) else given
+    dims = (call.model.dims if call.model else None) or 384
+    data = [
+        {"object": "embedding", "embedding": generate.embedding(text, dims), "index": index}
+        for index, text in enumerate(texts)
+    ]
+    tokens = sum(map(estimate, texts))
+    named = {"model": call.body["model"]} if call.route.dialect == "v2" else {}
+    body = call.base("embedding_list") | named | {"data": data, "usage": _prompt_usage(tokens)}
+    return reply_json(body, _headers(call, tokens))
+
+
+def _rerank(call: Call, _answer: Answer) -> Reply:
+    query, documents = call.body["query"], call.body["documents"]
+    scored = [
+        {"document": document, "relevance_score": generate.relevance(query, document), "index": index}
+        for index, document in enumerate(documents)
+    ]
+    scored.sort(key=lambda item: (-float(item["relevance_score"]), item["index"]))
+    tokens = estimate(query) + sum(map(estimate, documents))
+    results = scored[: call.body.get("top_n") or len(scored)]
+    body = call.base("reranker_list") | {"results": results, "usage": _prompt_usage(tokens)}
+    return reply_json(body, _headers(call, tokens))
+
+
+def _text2image(call: Call, _answer: Answer) -> Reply:
+    width, height = _size(call)
+    tokens = estimate(call.prompt)
+    random = _image_random(call)
+    data = [
+        {"object": "image", "b64_image": _base64(generate.png(width, height, random)), "index": index}
+        for index in range(1, (call.body.get("n") or 1) + 1)  # counts from 1 in the service's own sample (3.7)
+    ]
+    return reply_json(call.base("image") | {"data": data, "usage": _prompt_usage(tokens)}, _headers(call, tokens))
+
+
+def _images(call: Call, _answer: Answer) -> Reply:
+    width, height = _size(call)
+    random = _image_random(call)
+    origin = f"{call.request.scheme}://{call.request.header('host', '')}"
+    urls = [
+        {"url": f"{origin}/__qfkit/images/{width}x{height}-{random.getrandbits(48):012x}.png"}
+        for _ in range(call.body.get("n") or 1)
+    ]
+    return reply_json({"id": call.request_id, "created": int(call.now), "data": urls}, _headers(call, 0))
+
+
+def _tokenizer(call: Call, _answer: Answer) -> Reply:
+    tokens = estimate(call.body["prompt"])
+    return reply_json(call.base("tokenizer.erniebot") | {"usage": _prompt_usage(tokens)}, _headers(call, tokens))
+
+
+def _models(call: Call, _answer: Answer) -> Reply:
+    return reply_json({"object": "list", "data": model_objects()}, _headers(call, 0))
+
+
+def _size(call: Call) -> tuple[int, int]:
+    width, _, height = str(call.body.get("size") or "1024x1024").partition("x")
+    ok = width.isascii() and height.isascii() and width.isdigit() and height.isdigit()
+    return (min(int(width[:5]), 2048), min(int(height[:5]), 2048)) if ok else (1024, 1024)
+
+
+def _image_random(call: Call) -> generate.Random:
+    return generate.seeded(call.settings.seed, call.prompt, str(call.body.get("seed")))
+
+
+def _base64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def _prompt_usage(tokens: int) -> Json:
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
+
+
+_BUILDERS: dict[tuple[str, str], Callable[[Call, Answer], Reply]] = {
+    ("text_generation", "chat"): _chat,
+    ("v1", "chat"): _chat,
+    ("v1", "completions"): _chat,
+    ("v1", "image2text"): _chat,
+    ("v1", "plugins"): _chat,
+    ("v1", "plugin"): _chat,
+    ("v1", "embeddings"): _embeddings,
+    ("v1", "rerank"): _rerank,
+    ("v1", "text2image"): _text2image,
+    ("v1", "tokenizer"): _tokenizer,
+    ("v2", "chat"): _chat,
+    ("v2", "embeddings"): _embeddings,
+    ("v2", "rerank"): _rerank,
+    ("v2", "images"): _images,
+    ("v2", "models"): _models,
+}

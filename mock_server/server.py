@@ -1,0 +1,136 @@
+"""The mock in a test's own process."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mock_server.handle import AccountHandle, add_configured_accounts
+from mock_server.journal import Entries
+from mock_server.serving.front import Front
+from mock_server.settings import Settings, build, load
+from mock_server.state import Account, State
+from qfkit.clock import SYSTEM_CLOCK, Clock
+from qfkit.protocol.credentials import Credentials
+
+
+class MockServer:
+    """A Qianfan that runs in this process, in one thread of its own.
+
+    Use it as a context manager, or call `start` and `stop`. Many can run side by side.
+
+    Args:
+        port: 0 takes a free port.
+        host: loopback by default.
+        config: a YAML file of settings; keyword arguments win over it.
+        clock: where the mock reads the time.
+        settings: any field of `mock_server.settings.Settings`, such as ``auth="warn"``, ``seed=7``, ``ttft=0.2``.
+
+    Raises:
+        ConfigError: a setting is not one, or its value is out of range.
+        OSError: the port is taken (from `start`).
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        config: str | Path | Settings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        **settings: Any,
+    ) -> None:
+        if isinstance(config, Settings):
+            if settings:
+                raise TypeError("give a Settings value or single settings, not both")
+            self.settings = config
+        else:
+            self.settings = load(config, **settings) if config is not None else build(settings)
+        self._host, self._wanted_port = host, port
+        self.state = State(self.settings, clock)
+        self._front: Front | None = None
+        self._thread: threading.Thread | None = None
+        self._handles: dict[str, AccountHandle] = {}
+
+    # Life
+
+    def start(self) -> MockServer:
+        """Listen and answer; returns when requests are taken.
+
+        Raises:
+            OSError: the address cannot be had.
+            RuntimeError: it runs already.
+        """
+        if self._front is not None:
+            raise RuntimeError("this mock runs already; make another MockServer for a second one")
+        front = Front(self.state, self._host, self._wanted_port)
+        ready = threading.Event()
+        self._thread = threading.Thread(target=front.run, args=(ready,), name=f"qfkit-mock-{front.port}", daemon=True)
+        self._thread.start()
+        ready.wait()
+        self._front = front
+        add_configured_accounts(self.state, self.url)
+        return self
+
+    def stop(self) -> None:
+        """Hang up on everybody and give the port back; what was recorded can still be read. Stopping twice is fine."""
+        front, self._front = self._front, None
+        if front is not None and self._thread is not None:
+            front.stop()
+            self._thread.join()
+
+    def __enter__(self) -> MockServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # Where it is
+
+    @property
+    def url(self) -> str:
+        """The base URL, such as ``http://127.0.0.1:40123``: no slash at the end.
+
+        Raises:
+            RuntimeError: it was not started.
+        """
+        if self._front is None:
+            raise RuntimeError("this mock is not running: use it as 'with MockServer() as server:' or call start()")
+        return self._front.url
+
+    @property
+    def port(self) -> int:
+        """The TCP port it listens on."""
+        return int(self.url.rpartition(":")[2])
+
+    # Who uses it
+
+    def account(self, *, name: str | None = None, **keys: str) -> AccountHandle:
+        """A new account with keys of its own, isolated from every other.
+
+        Args:
+            name: shown in the journal; made up when not given.
+            keys: any of ``access_key``, ``secret_key``, ``ak``, ``sk``, ``bearer_token``; the others are generated.
+
+        Raises:
+            DuplicateCredentials: another account has one of the keys.
+            TypeError: a keyword is no key.
+        """
+        return self._handle(self.state.add_account(Credentials(**keys), name))
+
+    @property
+    def default_account(self) -> AccountHandle:
+        """The first account; made when there is none yet."""
+        return self._handle(self.state.default_account)
+
+    @property
+    def requests(self) -> Entries:
+        """Every request the server saw, of all accounts and of none, oldest first."""
+        return self.state.journal.entries()
+
+    def _handle(self, account: Account) -> AccountHandle:
+        return self._handles.setdefault(account.name, AccountHandle(account, self.state, self.url))

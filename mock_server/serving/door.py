@@ -1,0 +1,364 @@
+"""The front door: one event loop that owns its sockets, parses HTTP with llhttp and carries out delivery plans.
+
+Each connection answers its requests one after the other, in the order they came (RFC 9112 9.3.2), however many were
+pipelined. Pieces of a stream leave by timers of the loop: a thousand open streams are a thousand timers, not threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import cast
+
+import httptools
+
+from mock_server.delivery import Reply, WirePlan, Write, wire_plan
+from qfkit.protocol.http import HttpRequest
+
+logger = logging.getLogger("qfkit.mock")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a connection may cost.
+
+    Attributes:
+        head_bytes: request line and headers together; more is answered 431.
+        body_bytes: content of one request; more is answered 413 before it is read.
+        receive_seconds: from the first byte of a request to its last; slower is answered 408.
+        idle_seconds: a kept connection without a request is closed after this.
+        pipelined: requests that may wait their turn before reading pauses.
+    """
+
+    head_bytes: int = 64 * 1024
+    body_bytes: int = 64 * 1024 * 1024
+    receive_seconds: float = 30.0
+    idle_seconds: float = 75.0
+    pipelined: int = 16
+
+
+Handler = Callable[[HttpRequest], "Reply | asyncio.Future[Reply]"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    request: HttpRequest
+    version: str
+    keep_alive: bool
+
+
+class Connection(asyncio.Protocol):
+    """One client's connection."""
+
+    __slots__ = (
+        "_answering",
+        "_body",
+        "_body_size",
+        "_closing",
+        "_door",
+        "_eof",
+        "_head_size",
+        "_headers",
+        "_in_head",
+        "_limits",
+        "_loop",
+        "_parser",
+        "_pending",
+        "_plan_timer",
+        "_receiving",
+        "_reply",
+        "_since",
+        "_transport",
+        "_url",
+        "_watchdog",
+    )
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._loop = door.loop
+        self._limits = door.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._pending: deque[_Arrived] = deque()
+        self._answering = False
+        self._closing = False
+        self._plan_timer: asyncio.TimerHandle | None = None
+        self._reply: Reply | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._since = 0.0
+        self._in_head = self._receiving = self._eof = False
+        self._head_size = self._body_size = 0
+        self._url = bytearray()
+        self._headers: list[tuple[str, str]] = []
+        self._body: list[bytes] = []
+
+    @property
+    def busy(self) -> bool:
+        """An answer is under way or waits for its turn."""
+        return self._answering or bool(self._pending)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._door.connections.add(self)
+        self._since = self._loop.time()
+        self._watchdog = self._loop.call_later(self._limits.idle_seconds, self._watch)
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._in_head:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "this server speaks no other protocol than HTTP/1.1")
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"not HTTP: {error}")
+        if self._in_head and self._head_size > self._limits.head_bytes:
+            self._refuse(431, f"request line and headers are over {self._limits.head_bytes} bytes")
+
+    def eof_received(self) -> bool:
+        # A client that half-closes after its request still reads the answer; then the connection is done.
+        self._eof = True
+        return self.busy
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._door.connections.discard(self)
+        for timer in (self._plan_timer, self._watchdog):
+            if timer is not None:
+                timer.cancel()
+        if self._reply is not None and self._reply.on_end:
+            self._reply.on_end("hung up")
+        self._reply = None
+        self._pending.clear()
+        self._closing = True
+
+    # llhttp callbacks
+
+    def on_message_begin(self) -> None:
+        self._url.clear()
+        self._headers, self._body = [], []
+        self._head_size = self._body_size = 0
+        self._in_head = self._receiving = True
+        self._since = self._loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        size = sum(len(name) + len(value) + 4 for name, value in self._headers) + len(self._url)
+        if size > self._limits.head_bytes:
+            self._refuse(431, f"request line and headers are over {self._limits.head_bytes} bytes")
+            return
+        for name, value in self._headers:
+            lower = name.lower()
+            if lower == "content-length" and value.isdigit() and int(value) > self._limits.body_bytes:
+                self._refuse(413, f"the body is over {self._limits.body_bytes} bytes")
+                return
+            if lower == "expect" and value.lower() == "100-continue" and self._transport and not self._answering:
+                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
+        if self._body_size > self._limits.body_bytes:
+            self._refuse(413, f"the body is over {self._limits.body_bytes} bytes")
+        elif not self._closing:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._closing:
+            return
+        parser = self._parser
+        request = HttpRequest(
+            parser.get_method().decode("latin-1"),
+            self._url.decode("latin-1"),
+            tuple(self._headers),
+            b"".join(self._body),
+            self._door.scheme,
+        )
+        self._body = []
+        self._receiving = False
+        self._pending.append(_Arrived(request, parser.get_http_version(), parser.should_keep_alive()))
+        if not self._answering:
+            self._answer_next()
+        elif len(self._pending) >= self._limits.pipelined and self._transport:
+            self._transport.pause_reading()
+
+    # Answering
+
+    def _answer_next(self) -> None:
+        while self._pending and not self._answering and not self._closing:
+            arrived = self._pending.popleft()
+            if self._transport and len(self._pending) < self._limits.pipelined:
+                self._transport.resume_reading()
+            self._answering = True
+            reply = self._door.handler(arrived.request)
+            if isinstance(reply, Reply):
+                self._deliver(reply, arrived)
+            else:
+                reply.add_done_callback(lambda done, a=arrived: self._deliver(done.result(), a))  # type: ignore[misc]
+
+    def _deliver(self, reply: Reply, arrived: _Arrived) -> None:
+        if self._closing or self._transport is None:
+            if reply.on_end:
+                reply.on_end("hung up")
+            return
+        self._reply = reply
+        reply.headers.append(("Date", self._door.date()))
+        head_only = arrived.request.method == "HEAD"
+        keep = arrived.keep_alive and not self._door.draining
+        plan = wire_plan(reply, version=arrived.version, head_only=head_only, keep_alive=keep)
+        self._write_due(plan, 0, self._loop.time())
+
+    def _write_due(self, plan: WirePlan, index: int, start: float) -> None:
+        """Write all that is due of ``plan`` from write ``index`` on, then wait for the rest."""
+        assert self._transport is not None
+        writes, last = plan.writes, len(plan.writes) - 1
+        now = self._loop.time() - start
+        while index <= last and writes[index].at <= now:
+            if index == last:
+                self._note_end()  # before the bytes: whoever has read them all finds the journal complete
+            self._transport.write(writes[index].data)
+            index += 1
+        if index <= last:
+            self._plan_timer = self._loop.call_at(start + writes[index].at, self._write_due, plan, index, start)
+            return
+        self._plan_timer = None
+        self._finish(plan)
+
+    def _note_end(self) -> None:
+        reply, self._reply = self._reply, None
+        if reply is not None and reply.on_end:
+            reply.on_end(reply.ending)
+
+    def _finish(self, plan: WirePlan) -> None:
+        assert self._transport is not None
+        self._answering = False
+        self._since = self._loop.time()
+        if plan.after == "reset":
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._closing = True
+            self._transport.abort()
+        elif plan.after == "close" or (self._eof and not self._pending):
+            self._closing = True
+            self._transport.close()
+        elif self._pending:
+            # By the loop, not by recursion: a thousand pipelined requests must not be a thousand frames deep.
+            self._loop.call_soon(self._answer_next)
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer a request that never became one, and close."""
+        if self._closing or self._transport is None:
+            return
+        self._closing = True
+        body = f"{why}\n".encode()
+        reply = Reply(status, [("Content-Type", "text/plain; charset=utf-8")], (Write(0.0, body),))
+        if not self._answering:  # else the bytes would land in the middle of another answer
+            for write in wire_plan(reply, keep_alive=False).writes:
+                self._transport.write(write.data)
+        self._transport.close()
+
+    # Time
+
+    def _watch(self) -> None:
+        """Close a connection that is idle or too slow; one timer a connection, set again only when it rings."""
+        if self._closing:
+            return
+        limit = self._limits.receive_seconds if self._receiving else self._limits.idle_seconds
+        left = self._since + limit - self._loop.time()
+        if self.busy or left > 0:
+            self._watchdog = self._loop.call_later(max(left, 0.1), self._watch)
+        elif self._receiving:
+            self._refuse(408, f"the request took longer than {limit:g} s to arrive")
+        elif self._transport:
+            self._closing = True
+            self._transport.close()
+
+    def hang_up(self) -> None:
+        """Close at once, whatever is under way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Door:
+    """Accepts connections on one loop and answers every request with ``handler``."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        limits: Limits | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self.handler = handler
+        self.loop = loop
+        self.limits = limits or Limits()
+        self.scheme = scheme
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self._date = (0, "")
+        self._server: asyncio.Server | None = None
+
+    async def open(self, sock: socket.socket) -> None:
+        """Begin to accept on a bound socket."""
+        self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+
+    def date(self) -> str:
+        """The ``Date`` header, made once a second."""
+        now = int(self.loop.time())
+        if now != self._date[0]:
+            self._date = (now, formatdate(usegmt=True))
+        return self._date[1]
+
+    def close(self) -> None:
+        """Stop accepting and hang up on everybody."""
+        if self._server is not None:
+            self._server.close()
+        for connection in tuple(self.connections):
+            connection.hang_up()
+
+    async def drain(self, seconds: float) -> None:
+        """Stop accepting, let answers under way end for at most ``seconds``, then hang up."""
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        deadline = self.loop.time() + seconds
+        while any(connection.busy for connection in self.connections) and self.loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        self.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket; port 0 takes a free one.
+
+    Raises:
+        OSError: the address cannot be had, with the system's reason.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    with contextlib.ExitStack() as undo:
+        undo.callback(sock.close)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.listen(1024)
+        sock.setblocking(False)
+        undo.pop_all()
+    return sock

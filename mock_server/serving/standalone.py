@@ -1,0 +1,53 @@
+"""The mock as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+
+from mock_server.handle import add_configured_accounts
+from mock_server.serving.front import Front
+from mock_server.state import State
+from qfkit.protocol.credentials import Credentials
+
+#: Answers under way may take this long to end after SIGTERM or SIGINT, in seconds.
+DRAIN_SECONDS = 5.0
+
+
+def serve(state: State, host: str, port: int, keys: Credentials, announce: Callable[[str], None]) -> None:
+    """Listen and answer until SIGINT or SIGTERM. Answers under way may end; a second signal hangs up at once.
+
+    Args:
+        state: settings and accounts; those of the configuration are added here.
+        host: the address.
+        port: 0 takes a free one.
+        keys: of the default account, where the configuration names no account.
+        announce: told the base URL once requests are taken.
+
+    Raises:
+        OSError: the address cannot be had.
+        DuplicateCredentials: two accounts share a key.
+    """
+    front = Front(state, host, port)
+    add_configured_accounts(state, front.url)
+    if not state.accounts():
+        state.add_account(keys, "default")
+    ready = threading.Event()
+    threading.Thread(target=_when_ready, args=(ready, announce, front.url), daemon=True).start()
+    signals = 0
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        front.stop(drain_seconds=DRAIN_SECONDS if signals == 1 else 0.0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    front.run(ready)
+
+
+def _when_ready(ready: threading.Event, announce: Callable[[str], None], url: str) -> None:
+    ready.wait()
+    announce(url)

@@ -1,0 +1,185 @@
+"""How a mock behaves: one validated value, from keyword arguments or from one YAML file."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+import yaml
+
+from qfkit.protocol.signing import ALL_FORMS, HmacForm
+
+Auth: TypeAlias = Literal["strict", "warn", "off"]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=3600)]
+Times: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the text names file, line, key and the nearest good one."""
+
+
+class ReplyStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- reply: text``: an answer."""
+
+    reply: str
+    times: Times = 1
+
+
+class FailStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- fail: 18``: a Qianfan code, a v2 string code or an HTTP status."""
+
+    fail: int | str
+    times: Times = 1
+    retry_after: Annotated[float, msgspec.Meta(ge=0, le=86400)] | None = None
+    message: str | None = None
+
+
+class StreamStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- stream: [pieces]``: an answer with its pieces and their times."""
+
+    stream: list[str]
+    ttft: Seconds = 0.0
+    interval: Seconds = 0.0
+    cut_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    times: Times = 1
+
+
+#: The key that opens a step of a script -> its type.
+STEPS: dict[str, type[ReplyStep | FailStep | StreamStep]] = {
+    "reply": ReplyStep,
+    "fail": FailStep,
+    "stream": StreamStep,
+}
+
+
+class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One account: its keys (those left out are generated) and its script."""
+
+    name: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+    ak: str | None = None
+    sk: str | None = None
+    bearer_token: str | None = None
+    script: list[dict[str, Any]] = []
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that shapes a mock.
+
+    Attributes:
+        auth: ``strict`` refuses what the service would; ``warn`` lets it in and says what strict would have done;
+            ``off`` asks nobody.
+        seed: made-up answers, ids and generated keys are the same for the same seed.
+        skew: seconds that a client's clock may be off.
+        forms: which forms of the hmac string are accepted, in the order they are tried.
+        models: ``known`` answers 401 to a v2 model that the table does not hold, as the service does; ``any`` takes it.
+        ttft, interval: seconds to the first content and between pieces, for streams whose step says nothing else.
+        journal: how many requests are remembered.
+        accounts: the first one is the default account.
+    """
+
+    auth: Auth = "strict"
+    seed: int = 0
+    skew: Annotated[float, msgspec.Meta(gt=0)] = 300.0
+    forms: list[HmacForm] = list(ALL_FORMS)
+    models: Literal["known", "any"] = "known"
+    ttft: Seconds = 0.0
+    interval: Seconds = 0.0
+    journal: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 10_000
+    accounts: list[AccountConfig] = []
+
+
+def load(path: str | Path, **overrides: Any) -> Settings:
+    """Settings from a YAML file; keyword arguments win over it.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, or holds something that is not a setting.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read: {error}") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not YAML: {error}") from error
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{file}:1: the file holds a mapping of settings, such as 'auth: strict'; got {type(data).__name__}"
+        )
+    return build(data | overrides, source=str(file), text=text)
+
+
+def build(data: dict[str, Any], *, source: str = "settings", text: str | None = None) -> Settings:
+    """Settings from plain values, scripts included.
+
+    Raises:
+        ConfigError: names what is wrong, where, and what would be right.
+    """
+    try:
+        settings = msgspec.convert(data, Settings)
+        for number, account in enumerate(settings.accounts):
+            for index in range(len(account.script)):
+                step_of(account.script[index], f"$.accounts[{number}].script[{index}]")
+    except msgspec.ValidationError as error:
+        raise ConfigError(_teach(str(error), data, source, text)) from error
+    return settings
+
+
+def step_of(step: dict[str, Any], where: str = "$") -> ReplyStep | FailStep | StreamStep:
+    """One step of a script as its type, told by the key it opens with.
+
+    Raises:
+        msgspec.ValidationError: with the path of what is wrong.
+    """
+    kinds = [kind for kind in STEPS if kind in step]
+    if len(kinds) != 1:
+        raise msgspec.ValidationError(f"A step has exactly one of `{'`, `'.join(STEPS)}` - at `{where}`")
+    try:
+        return msgspec.convert(step, STEPS[kinds[0]])
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        raise msgspec.ValidationError(f"{message} - at `{where}{path.rstrip('`')}`") from error
+
+
+_KNOWN = sorted({name for kind in (Settings, AccountConfig, *STEPS.values()) for name in kind.__struct_fields__})
+
+
+def _teach(message: str, data: dict[str, Any], source: str, text: str | None) -> str:
+    """Msgspec's message with the file's line and the nearest good key."""
+    problem, _, path = message.partition(" - at `")
+    keys = [key for key in path.rstrip("`").replace("[", ".[").split(".") if key and key != "$"]
+    unknown = problem.split("`")[1] if "unknown field" in problem else None
+    if unknown:
+        near = get_close_matches(unknown, _KNOWN, n=1)
+        problem = f"{unknown!r} is not a setting" + (f"; did you mean {near[0]!r}?" if near else "")
+        keys.append(unknown)
+    line = _line_of(text, keys) if text else None
+    place = f"{source}:{line}" if line else source
+    return f"{place}: {problem}" + (f" (at {'.'.join(keys).replace('.[', '[')})" if keys else "")
+
+
+def _line_of(text: str, keys: list[str]) -> int | None:
+    """The line in which the value under ``keys`` begins, from 1."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    line: int | None = None
+    for key in keys:
+        if isinstance(node, yaml.SequenceNode) and key.startswith("["):
+            node = node.value[int(key[1:-1])]
+        elif isinstance(node, yaml.MappingNode):
+            pairs = [(name, value) for name, value in node.value if name.value == key]
+            if not pairs:
+                return line
+            name, node = pairs[0]
+            line = name.start_mark.line + 1
+            continue
+        else:
+            return line
+        line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,140 @@
+"""``qfkit mock``: the mock standing alone, for any language and for CI."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qfkit.protocol.credentials import ENVIRONMENT, Credentials
+
+#: The port of the official SDK's own test server (wire reference, appendix B).
+DEFAULT_PORT = 8866
+
+#: Keys of the default account when the environment names none: fixed, so that they can stand in a CI file. They open
+#: nothing but a mock.
+DEFAULT_KEYS = Credentials(
+    access_key="ALTAKqfkitmockaccesskey00",
+    secret_key="qfkitmocksecretkey00000000000000",  # noqa: S106 - of a mock
+    ak="qfkitmockapikey000000000",
+    sk="qfkitmockappsecret00000000000000",
+    bearer_token="bce-v3/ALTAK-qfkitmockapikey00000/0123456789abcdef0123456789abcdef01234567",  # noqa: S106 - of a mock
+)
+
+
+@click.command("mock")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: a free one.")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="YAML file of settings.")
+@click.option("--access-key", help="IAM access key of the default account.  [env: QIANFAN_ACCESS_KEY]")
+@click.option("--secret-key", help="IAM secret key of the default account.  [env: QIANFAN_SECRET_KEY]")
+@click.option("--api-key", help="v2 API key (bearer token) of the default account.  [env: QIANFAN_BEARER_TOKEN]")
+@click.option("--auth", type=click.Choice(["strict", "warn", "off"]), help="What happens to bad keys and signatures.")
+@click.option("--seed", type=int, help="Made-up answers and ids are the same for the same seed.")
+@click.option("--ttft", type=click.FloatRange(0, 3600), help="Seconds to the first token of a stream.")
+@click.option("--interval", type=click.FloatRange(0, 3600), help="Seconds between the tokens of a stream.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Write the base URL here once requests are taken.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line for a program instead of the text.")
+def command(
+    *,
+    host: str,
+    port: int,
+    config: Path | None,
+    access_key: str | None,
+    secret_key: str | None,
+    api_key: str | None,
+    auth: str | None,
+    seed: int | None,
+    ttft: float | None,
+    interval: float | None,
+    ready_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Run the mock server until SIGINT or SIGTERM.
+
+    Its default account takes QIANFAN_ACCESS_KEY, QIANFAN_SECRET_KEY, QIANFAN_AK, QIANFAN_SK and QIANFAN_BEARER_TOKEN
+    from the environment where they are set, and fixed, documented values where they are not. Where a --config file
+    names accounts, its first account is the default one.
+    """
+    from mock_server.handle import client_environment
+    from mock_server.serving.standalone import serve
+    from mock_server.settings import ConfigError, build, load
+    from mock_server.state import DuplicateCredentials, State
+
+    given = {"auth": auth, "seed": seed, "ttft": ttft, "interval": interval}
+    overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = load(config, **overrides) if config else build(overrides)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    state = State(settings)
+    if settings.accounts and (access_key or secret_key or api_key):
+        raise click.UsageError(f"{config} names the accounts: put the keys there, or leave its accounts out")
+    explicit = {"access_key": access_key, "secret_key": secret_key, "bearer_token": api_key}
+    keys = default_keys(explicit, dict(os.environ))
+
+    def announce(url: str) -> None:
+        environment = client_environment(url, state.default_account.credentials)
+        if as_json:
+            data = {"url": url, "pid": os.getpid(), "account": state.default_account.name, "env": environment}
+            click.echo(json.dumps(data))
+        else:
+            click.echo(welcome(url, state.default_account.credentials, environment))
+            if not _is_loopback(host):
+                click.secho(f"Note: {host} is not loopback: whoever reaches it can use this mock.", fg="yellow")
+        if ready_file:
+            ready_file.write_text(url + "\n", "utf-8")
+
+    try:
+        serve(state, host, port, keys, announce)
+    except DuplicateCredentials as error:
+        raise click.ClickException(f"{config or 'settings'}: {error}") from error
+    except OSError as error:
+        hint = "another program has it; choose one with --port, or --port 0 for a free one" if port else "see --host"
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}: {hint}") from error
+
+
+def default_keys(explicit: dict[str, str | None], environ: dict[str, str]) -> Credentials:
+    """Keys of the default account: options over environment over the documented values.
+
+    One half of a pair alone keeps the documented other half, which ``qfkit mock`` prints.
+    """
+    chosen = {}
+    for field, variable in ENVIRONMENT.items():
+        if field != "access_token":
+            chosen[field] = explicit.get(field) or environ.get(variable) or getattr(DEFAULT_KEYS, field)
+    return Credentials(**chosen)
+
+
+def welcome(url: str, keys: Credentials, environment: dict[str, str]) -> str:
+    """What a person reads when the mock is up: where it is, whose keys it knows, how to point each client at it."""
+    exports = "\n".join(f"  export {name}={shlex.quote(value)}" for name, value in environment.items())
+    return f"""\
+Mock Qianfan at {url}  (stop it with Ctrl-C)
+
+Keys of the default account
+  text_generation, v1 by IAM   access key {keys.access_key}
+                               secret key {keys.secret_key}
+  v1 by OAuth                  API key    {keys.ak}
+                               secret key {keys.sk}
+  v2                           API key    {keys.bearer_token}
+
+For the official SDK (qianfan), LangChain's QianfanChatEndpoint, openai and qfkit
+{exports}
+For openai without the environment
+  OpenAI(base_url="{url}/v2", api_key="{keys.bearer_token}")
+For code that signs X-Bce-Signature headers
+  POST {url}/rpc/2.0/ai_custom/v1/text_generation/chat_completions
+"""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

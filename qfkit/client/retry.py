@@ -1,0 +1,206 @@
+"""When to try again, and how long to wait: a policy that is a plain value, and the loop (tenacity's) that follows it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from random import Random
+from typing import Literal, TypeAlias, TypeVar
+
+import tenacity
+
+from qfkit.client.attempts import AttemptLog, WaitReason
+from qfkit.client.exceptions import APIError, ConfigurationError, QianfanError
+from qfkit.clock import Clock
+
+Jitter: TypeAlias = Literal["full", "equal", "none"]
+T = TypeVar("T")
+
+#: Share of a backoff that is fixed; the rest is drawn. Full jitter spreads a herd of clients best.
+_FIXED_SHARE: dict[str, float] = {"full": 0.0, "equal": 0.5, "none": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy says after a failure: wait so many seconds and try again, or give up because of ``reason``."""
+
+    wait: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a call is tried, and how long it waits in between.
+
+    Tried again: connections that fail and timeouts, and every answer that the error table calls retryable, by its
+    code (v1 reports overload under HTTP 200) or, for a code that the table does not know, by status: 408, 429 and 5xx.
+    Never tried again: an error that another attempt cannot cure. Inference calls change nothing on the server, so
+    sending one twice is safe.
+
+    The wait after failure n is drawn from 0 to ``min(cap, base * factor**(n - 1))``. When the service says how long
+    to wait (``Retry-After``), that is the wait, to the letter.
+
+    Attributes:
+        attempts: requests of one call at most, the first included; 1 never retries. A request that is repeated once
+            because its token had expired does not count.
+        base: seconds, the longest wait after the first failure.
+        factor: what it is multiplied by after each further one, 1 or more.
+        cap: seconds, the longest backoff of all.
+        jitter: ``full`` draws from all of it, ``equal`` keeps half and draws the rest, ``none`` waits exactly that.
+        retry_after_ceiling: seconds; when the service asks for a longer wait, the call gives up at once and says so.
+        max_total: seconds from the start of the call after which no wait may end; None for no limit.
+
+    Raises:
+        ConfigurationError: a value is out of its range.
+    """
+
+    attempts: int = 3
+    base: float = 0.5
+    factor: float = 2.0
+    cap: float = 30.0
+    jitter: Jitter = "full"
+    retry_after_ceiling: float = 60.0
+    max_total: float | None = 180.0
+
+    def __post_init__(self) -> None:
+        if not _is_number(self.attempts) or self.attempts < 1 or self.attempts % 1:
+            raise ConfigurationError(f"RetryPolicy.attempts is a whole number, 1 or more; got {self.attempts!r}")
+        if self.jitter not in _FIXED_SHARE:
+            raise ConfigurationError(f"RetryPolicy.jitter is one of {', '.join(_FIXED_SHARE)}; got {self.jitter!r}")
+        for name, low in (("base", 0), ("factor", 1), ("cap", 0), ("retry_after_ceiling", 0), ("max_total", 0)):
+            value = getattr(self, name)
+            if not (value is None and name == "max_total") and not (_is_number(value) and value >= low):
+                raise ConfigurationError(f"RetryPolicy.{name} is a number, {low} or more; got {value!r}")
+
+    def bounds(self, failures: int) -> tuple[float, float]:
+        """The shortest and longest backoff, in seconds, after so many failures (1 or more) of one call."""
+        try:
+            longest = min(self.cap, self.base * self.factor ** (failures - 1))
+        except OverflowError:  # a call that fails for hours
+            longest = self.cap
+        return longest * _FIXED_SHARE[self.jitter], longest
+
+    def backoff(self, failures: int, random: Random) -> float:
+        """A backoff in seconds after so many failures, drawn evenly within `bounds`."""
+        low, high = self.bounds(failures)
+        return low if low == high else random.uniform(low, high)
+
+    def decide(self, error: QianfanError, *, failures: int, elapsed: float, random: Random) -> Decision:
+        """What to do after ``error``.
+
+        Args:
+            error: what the last attempt failed with.
+            failures: attempts of this call that have failed, this one included.
+            elapsed: seconds since the call began.
+            random: where jitter is drawn.
+        """
+        if not error.retryable:
+            return Decision(None, "")
+        if failures >= self.attempts:
+            return Decision(None, f"RetryPolicy.attempts={self.attempts}" if self.attempts > 1 else "")
+        asked = error.retry_after if isinstance(error, APIError) else None
+        if asked is not None and asked > self.retry_after_ceiling:
+            return Decision(
+                None,
+                f"the service asks to wait {asked:g} s, more than RetryPolicy.retry_after_ceiling="
+                f"{self.retry_after_ceiling:g}; call again after that, or raise the ceiling",
+            )
+        wait, reason = (asked, "retry-after") if asked else (self.backoff(failures, random), "backoff")
+        if self.max_total is not None and elapsed + wait > self.max_total:
+            return Decision(
+                None,
+                f"a wait of {wait:.3g} s after {elapsed:.3g} s would pass RetryPolicy.max_total={self.max_total:g}",
+            )
+        return Decision(wait, reason)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds that the service asks to wait, 0 or more; None when it does not say, or not legibly.
+
+    Reads ``Retry-After-Ms`` (milliseconds), then ``Retry-After`` as seconds or as an HTTP date (RFC 9110, 10.2.3). A date
+    is taken relative to the answer's own ``Date``, so that a client whose clock is off waits right.
+
+    Args:
+        headers: of the answer; names in any case.
+        now: Unix time in seconds, used when the answer has no ``Date``.
+    """
+    milliseconds = _seconds(headers.get("Retry-After-Ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("Retry-After")
+    seconds = _seconds(value)
+    if seconds is not None:
+        return seconds
+    until = _date(value)
+    if until is None:
+        return None
+    sent = _date(headers.get("Date"))
+    return max(0.0, until - (now if sent is None else sent))
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        value = float(text) if text else None
+    except ValueError:
+        return None
+    return None if value is None or math.isnan(value) else max(0.0, value)
+
+
+def _date(text: str | None) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp() if text else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def run(
+    policy: RetryPolicy,
+    attempt: Callable[[], T],
+    *,
+    clock: Clock,
+    random: Random,
+    log: AttemptLog,
+    on_retry: Callable[[QianfanError, float, str], None],
+) -> T:
+    """Call ``attempt`` until it returns, fails for good, or the policy gives up; then raise what it failed with last.
+
+    Args:
+        policy: says what to do after each failure.
+        attempt: sends one request and returns its result.
+        clock: sleeps between attempts.
+        random: where jitter is drawn.
+        log: is told of each wait.
+        on_retry: called before each wait with the failure, the seconds and the reason.
+    """
+    decision = Decision(None, "")
+
+    def again(state: tenacity.RetryCallState) -> bool:
+        nonlocal decision
+        outcome = state.outcome
+        error = outcome.exception() if outcome is not None and outcome.failed else None
+        if not isinstance(error, QianfanError):
+            return False
+        decision = policy.decide(error, failures=state.attempt_number, elapsed=log.elapsed(), random=random)
+        if decision.wait is None:
+            error.gave_up = decision.reason or None
+            return False
+        wait_reason: WaitReason = "retry-after" if decision.reason == "retry-after" else "backoff"
+        log.wait(decision.wait, wait_reason)
+        on_retry(error, decision.wait, decision.reason)
+        return True
+
+    # The decision is made in one place; tenacity's order of asking (stop before wait up to 8.2, after it since) is
+    # then no matter. When `again` says no, tenacity raises the failure itself.
+    engine = tenacity.Retrying(
+        sleep=clock.sleep,
+        retry=again,
+        wait=lambda _: decision.wait or 0.0,
+        stop=tenacity.stop_never,
+    )
+    return engine(attempt)

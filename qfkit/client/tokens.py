@@ -1,0 +1,135 @@
+"""A token that many threads share: fetched when needed, by one of them, and replaced once when the service refuses it."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from qfkit.client.exceptions import ConnectionFailed, QianfanError
+from qfkit.clock import Clock
+
+#: A token this close to its end is replaced beforehand: as many seconds as the Go SDK allows (wire reference 1.2)...
+_MARGIN = 60.0
+#: ...but no larger share of its life.
+_MARGIN_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Token:
+    """A token and the seconds it lives, None when unknown."""
+
+    value: str
+    lifetime: float | None = None
+
+
+class TokenSource(Protocol):
+    """Where an auth scheme gets its token."""
+
+    def get(self) -> str:
+        """The token to send now."""
+        ...
+
+    def discard(self, value: str) -> bool:
+        """Drop a token that the service refused. Returns whether another can be had."""
+        ...
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be written down."""
+        ...
+
+
+class ReadyToken:
+    """A token that the user gave, without keys to get another."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get(self) -> str:
+        """The token."""
+        return self._value
+
+    def discard(self, value: str) -> bool:  # noqa: ARG002 - as `TokenSource`
+        """Always False: there is no other."""
+        return False
+
+    def secrets(self) -> tuple[str, ...]:
+        """The token."""
+        return (self._value,)
+
+
+class TokenCache:
+    """A token bought with keys.
+
+    Args:
+        clock: tells the token's age.
+        fetch: gets a new one from the service.
+        ready: a token to begin with, of unknown lifetime.
+    """
+
+    def __init__(self, clock: Clock, fetch: Callable[[], Token], ready: str | None = None) -> None:
+        self._clock = clock
+        self._fetch = fetch
+        self._lock = threading.Lock()
+        self._value = ready
+        self._expires: float | None = None  # on the monotonic clock
+        self._flight: Future[str] | None = None
+
+    def get(self) -> str:
+        """The current token, fetched first if there is none or it is about to expire.
+
+        While one thread fetches, others wait for its result and share it, be it a token or a failure.
+
+        Raises:
+            QianfanError: the fetch failed.
+        """
+        with self._lock:
+            if self._value is not None and (self._expires is None or self._clock.monotonic() < self._expires):
+                return self._value
+            under_way, self._flight = self._flight, self._flight or Future()
+            flight = self._flight
+        if under_way is None:
+            return self._fly(flight)
+        error = under_way.exception()
+        if error is None:
+            return under_way.result()
+        raise copy.copy(error)  # each caller notes its own attempts on its own exception
+
+    def discard(self, value: str) -> bool:
+        """Drop a token that the service refused; one that another thread has put in its place stays."""
+        with self._lock:
+            if self._value == value:
+                self._value = None
+        return True
+
+    def secrets(self) -> tuple[str, ...]:
+        """The token now held."""
+        value = self._value
+        return (value,) if value else ()
+
+    def _fly(self, flight: Future[str]) -> str:
+        failure: QianfanError = ConnectionFailed("the thread that was fetching a token was interrupted")
+        token: Token | None = None
+        try:
+            token = self._fetch()
+        except QianfanError as error:
+            failure = error
+            raise
+        finally:
+            with self._lock:
+                self._flight = None
+                if token is not None:
+                    self._value, self._expires = token.value, self._deadline(token.lifetime)
+            if token is None:
+                flight.set_exception(failure)
+            else:
+                flight.set_result(token.value)
+        return token.value
+
+    def _deadline(self, lifetime: float | None) -> float | None:
+        if lifetime is None:
+            return None
+        return self._clock.monotonic() + lifetime - min(_MARGIN, lifetime * _MARGIN_SHARE)

@@ -1,0 +1,234 @@
+"""One HTTP exchange over a `requests.Session`, and nothing of Qianfan but the shape of its failures.
+
+Three things are easy to get wrong here, and are settled in this module:
+
+* The body is bytes before it comes here, and the request is signed when it is otherwise ready (requests' own auth hook):
+  what is signed is what is sent.
+* A stream is read with ``read1``: whatever has arrived is handed on at once. ``iter_lines`` and ``read(amt)`` wait until
+  a block is full, and report first tokens late.
+* The exceptions of requests and urllib3 quote URLs, and Qianfan's URLs carry tokens. So none of them is quoted or
+  chained: ours are raised outside the ``except`` block, with the cause in our own words.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from qfkit.client.exceptions import ConfigurationError, ConnectionFailed, QianfanError, TimeoutExceeded
+from qfkit.client.redaction import guard_urllib3_logs
+
+#: (connect, read) in seconds. The read timeout bounds each wait for bytes, not the whole answer.
+DEFAULT_TIMEOUT = (5.0, 60.0)
+
+_READ_SIZE = 65536
+#: Connections kept open to a host. More threads than this still work, but reconnect.
+_POOL_SIZE = 100
+#: How long a finished stream may take to end its body, so that its connection can be used again.
+_DRAIN_SECONDS = 0.5
+_BROKEN = (OSError, urllib3.exceptions.HTTPError)  # requests.RequestException is an OSError
+
+Sign = Callable[[requests.PreparedRequest], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request to be signed and sent. ``url`` has no query unless the request is a token fetch."""
+
+    method: str
+    url: str
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Answer:
+    """What came back. Streamed ones hold a connection until `close` or the end of `chunks`."""
+
+    __slots__ = ("_response", "_timeout", "headers", "status")
+
+    def __init__(self, response: requests.Response, timeout: tuple[float, float]) -> None:
+        self._response = response
+        self._timeout = timeout
+        self.status = response.status_code
+        self.headers = response.headers
+
+    def read(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            TransportError: it did not come whole.
+        """
+        try:
+            return self._response.content
+        except _BROKEN as error:
+            failure = _explain(error, self._timeout)
+        self.close()
+        raise failure
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in the pieces in which it arrives, content coding undone.
+
+        Raises:
+            TransportError: the body broke off, or nothing came for the read timeout.
+        """
+        raw = self._response.raw
+        failure: QianfanError | None = None
+        while failure is None:
+            try:
+                data = raw.read1(_READ_SIZE, decode_content=True)
+            except _BROKEN as error:
+                failure = _explain(error, self._timeout)
+            else:
+                if not data:
+                    return
+                yield data
+        self.close()
+        raise failure
+
+    def finish(self) -> None:
+        """Read what may still stand after the last event, so that the connection can be used again; then close."""
+        raw = self._response.raw
+        sock = getattr(raw.connection, "sock", None)
+        if sock is not None:
+            try:
+                sock.settimeout(_DRAIN_SECONDS)
+                while raw.read1(_READ_SIZE):
+                    pass
+            except _BROKEN:
+                pass  # the answer is whole; only the connection is lost, and close() drops it
+        self.close()
+
+    def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it. Safe to repeat."""
+        self._response.close()
+
+
+class _Hook(AuthBase):
+    """Runs ``sign`` as the last step of preparing. Giving requests an auth also keeps ~/.netrc out of it."""
+
+    def __init__(self, sign: Sign) -> None:
+        self._sign = sign
+
+    def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
+        self._sign(r)
+        return r
+
+
+class Transport:
+    """Sends requests over one session, from any number of threads.
+
+    Args:
+        session: the caller's own, which stays theirs to close; None makes one.
+        timeout: seconds, for connecting and for each wait for bytes; one number for both.
+
+    Raises:
+        ConfigurationError: a timeout is missing or not positive.
+    """
+
+    def __init__(self, session: requests.Session | None, timeout: float | tuple[float, float]) -> None:
+        self.timeout = _check_timeout(timeout)
+        self._owned = session is None
+        self._session = session if session is not None else _new_session()
+        guard_urllib3_logs()
+
+    def send(self, outgoing: Outgoing, sign: Sign, *, stream: bool = False) -> Answer:
+        """One exchange. Redirects are not followed: a signature holds for one address.
+
+        Raises:
+            TransportError: no answer, or not all of it.
+            ConfigurationError: the address or a header cannot be sent.
+        """
+        session = self._session
+        try:
+            request = session.prepare_request(
+                requests.Request(outgoing.method, outgoing.url, outgoing.headers, data=outgoing.body, auth=_Hook(sign))
+            )
+            settings = session.merge_environment_settings(request.url, {}, stream, None, None)
+            response = session.send(request, timeout=self.timeout, allow_redirects=False, **settings)
+        except _BROKEN as error:
+            failure = _explain(error, self.timeout)
+        else:
+            return Answer(response, self.timeout)
+        raise failure
+
+    def close(self) -> None:
+        """Close the session, if it is our own."""
+        if self._owned:
+            self._session.close()
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    session.headers["User-Agent"] = _user_agent()
+    # The service sets a browser-tracking cookie (3.3) that no API client needs to send back.
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
+
+
+@functools.cache
+def _user_agent() -> str:
+    return f"qfkit/{importlib.metadata.version('qfkit')} {requests.utils.default_user_agent()}"
+
+
+def _check_timeout(timeout: object) -> tuple[float, float]:
+    pair = timeout if isinstance(timeout, (tuple, list)) else (timeout, timeout)
+    if len(pair) == 2 and all(isinstance(value, (int, float)) and 0 < value < float("inf") for value in pair):
+        return float(pair[0]), float(pair[1])
+    raise ConfigurationError(
+        f"timeout is seconds, more than 0: one number or (connect, read); got {timeout!r}. "
+        "A call without a timeout can hang for ever"
+    )
+
+
+def _explain(error: Exception, timeout: tuple[float, float]) -> QianfanError:
+    """What happened, as an exception of ours without any text that may hold a URL."""
+    found = _causes(error)
+    if any(isinstance(it, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)) for it in found):
+        return TimeoutExceeded(f"could not connect within {timeout[0]:g} s (connect timeout)")
+    if any(isinstance(it, (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)) for it in found):
+        return TimeoutExceeded(f"nothing came for {timeout[1]:g} s (read timeout)")
+    if isinstance(error, ValueError) and isinstance(error, requests.RequestException):
+        return ConfigurationError(
+            f"requests refuses to send this ({type(error).__name__}): check base_url, the keys and the session's headers"
+        )
+    words = next((f"{type(it).__name__}: {it}" for it in reversed(found) if _is_plain(it)), type(found[-1]).__name__)
+    certificate = any(isinstance(it, ssl.SSLCertVerificationError) for it in found)
+    return ConnectionFailed(f"no whole answer: {words}", retryable=not certificate)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """``error`` and what it wraps, outermost first: requests and urllib3 keep it in args, ``reason`` or the context."""
+    found: list[BaseException] = []
+    queue: list[object] = [error]
+    while queue:
+        item = queue.pop(0)
+        if isinstance(item, BaseException) and item not in found:
+            found.append(item)
+            queue += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+    return found
+
+
+def _is_plain(error: BaseException) -> bool:
+    # The system's own words: "[Errno 111] Connection refused". The libraries' words quote the URL.
+    return isinstance(error, OSError) and type(error).__module__ in {"builtins", "socket", "ssl", "http.client"}
+
+
+def host_header(url: str) -> str:
+    """The ``Host`` header for ``url``: the port only where it is not the scheme's own."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+    return host if parts.port in {None, default} else f"{host}:{parts.port}"

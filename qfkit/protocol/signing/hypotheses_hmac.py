@@ -1,0 +1,431 @@
+"""Mistakes in signing the text_generation dialect, as a table: what each makes of the string and the key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeAlias
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from qfkit.protocol.dialects import BASE_URLS, TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
+from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.signing.canonical import Canonical, legible, octets
+from qfkit.protocol.signing.hmac_headers import ALL_FORMS, HmacForm, SignedFields, canonical
+from qfkit.protocol.signing.search import Guess, Mac, hmac_of, key_first, key_last, swapped
+
+#: A body beyond this size is not parsed to try other spellings of it.
+_PARSE_LIMIT = 1024 * 1024
+
+_REAL_HOSTS = tuple(dict.fromkeys(octets(url.partition("://")[2]) for url in BASE_URLS.values()))
+_SCHEMES = (b"http://", b"https://")
+_LABELS = ("METHOD", "TARGET", "BODY", "TIMESTAMP", "NONCE")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a client put into its signature."""
+
+    method: bytes
+    target: bytes
+    body: bytes
+    timestamp: bytes
+    nonce: bytes
+    order: tuple[str, ...]
+    key: bytes
+    access_key: bytes
+    separator: bytes = b"\n"
+    tail: bytes = b""
+    mac: Mac = hmac_of
+
+    def canonical(self) -> Canonical:
+        """The string to sign that these parts make."""
+        values = {
+            "METHOD": self.method,
+            "TARGET": self.target,
+            "BODY": self.body,
+            "TIMESTAMP": self.timestamp,
+            "NONCE": self.nonce,
+            "ACCESS KEY": self.access_key,
+        }
+        return Canonical(tuple((label, values[label]) for label in self.order), self.separator, self.tail)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a mistake may have drawn on, besides the parts."""
+
+    request: HttpRequest
+    host: bytes
+    path: bytes
+    query: bytes
+
+
+Vary: TypeAlias = Callable[[Parts, Facts], Iterable[Parts]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One mistake: its cause, and what it makes of the right parts (several tries, or none where it cannot occur)."""
+
+    cause: str
+    vary: Vary
+
+
+def _each(field: str, values: Callable[[Parts, Facts], Iterable[bytes]]) -> Vary:
+    """A mistake in one part."""
+
+    def vary(parts: Parts, facts: Facts) -> Iterator[Parts]:
+        for value in values(parts, facts):
+            yield replace(parts, **{field: value})
+
+    return vary
+
+
+def _keys(change: Callable[[bytes], Iterable[bytes]]) -> Vary:
+    return _each("key", lambda parts, _: change(parts.key))
+
+
+# -- target -----------------------------------------------------------------------------------------------------------
+
+
+def _bare_host(host: bytes) -> bytes:
+    name, colon, port = host.rpartition(b":")
+    return name if colon and port.isdigit() else host
+
+
+def _under(hosts: Iterable[bytes], facts: Facts, schemes: Iterable[bytes] = _SCHEMES) -> Iterator[bytes]:
+    target = octets(facts.request.target)
+    for host in hosts:
+        for scheme in schemes:
+            yield scheme + host + target
+
+
+def _other_names(facts: Facts) -> Iterator[bytes]:
+    """Other names for where the request arrived: what a proxy was called as, and the names of loopback."""
+    for name in ("x-forwarded-host", "x-original-host", "forwarded"):
+        if value := facts.request.header(name):
+            yield octets(value).removeprefix(b"host=")
+    port = facts.host[len(_bare_host(facts.host)) :]
+    for host in (b"localhost", b"127.0.0.1", b"[::1]", b"0.0.0.0"):  # noqa: S104 - a name in a URL; nothing is bound
+        yield host + port
+
+
+def _default_ports(facts: Facts) -> Iterator[bytes]:
+    target = octets(facts.request.target)
+    for scheme, port in ((b"http://", b":80"), (b"https://", b":443")):
+        yield scheme + _bare_host(facts.host) + port + target
+
+
+def _without_query(facts: Facts) -> Iterator[bytes]:
+    if facts.query:
+        yield facts.path
+        for scheme in _SCHEMES:
+            yield scheme + facts.host + facts.path
+            for host in _REAL_HOSTS:
+                yield scheme + host + facts.path
+
+
+def _tails(facts: Facts) -> Iterator[bytes]:
+    """Every end of the path, with and without its slash; most to least of it."""
+    target = octets(facts.request.target)
+    segments = target.split(b"/")
+    for start in range(1, min(len(segments), 12)):
+        tail = b"/".join(segments[start:])
+        yield tail
+        if start > 1:
+            yield b"/" + tail
+    yield b""
+
+
+def _other_endpoints(facts: Facts) -> Iterator[bytes]:
+    for path in (TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM):
+        other = octets(path)
+        yield other
+        for host in (facts.host, *_REAL_HOSTS):
+            for scheme in _SCHEMES:
+                yield scheme + host + other
+
+
+def _slashed(parts: Parts) -> Iterator[bytes]:
+    yield parts.target + b"/"
+    yield parts.target.removesuffix(b"/")
+    yield parts.target.replace(b"//", b"/")
+
+
+TARGETS: tuple[Hypothesis, ...] = (
+    Hypothesis("url-real-host", _each("target", lambda _, facts: _under(_REAL_HOSTS, facts))),
+    Hypothesis("url-without-port", _each("target", lambda _, facts: _under([_bare_host(facts.host)], facts))),
+    Hypothesis("other-endpoint", _each("target", lambda _, facts: _other_endpoints(facts))),
+    Hypothesis("query-dropped", _each("target", lambda _, facts: _without_query(facts))),
+    Hypothesis("endpoint-tail", _each("target", lambda _, facts: _tails(facts))),
+    Hypothesis(
+        "url-without-scheme",
+        _each("target", lambda _, facts: _under([facts.host, *_REAL_HOSTS], facts, schemes=[b"", b"//"])),
+    ),
+    Hypothesis("url-default-port", _each("target", lambda _, facts: _default_ports(facts))),
+    Hypothesis("url-other-host", _each("target", lambda _, facts: _under(_other_names(facts), facts))),
+    Hypothesis("path-slash", _each("target", lambda parts, _: _slashed(parts))),
+    Hypothesis("path-decoded", _each("target", lambda parts, _: [unquote_to_bytes(parts.target)])),
+    Hypothesis("path-encoded-twice", _each("target", lambda parts, _: [quote_from_bytes(parts.target).encode()])),
+)
+
+
+# -- body -------------------------------------------------------------------------------------------------------------
+
+
+def _payload(body: bytes) -> Any:
+    """The JSON value of a body, or None when it holds none."""
+    if len(body) > _PARSE_LIMIT:
+        return None
+    try:
+        return json.loads(body)
+    except (
+        ValueError,
+        RecursionError,
+    ):  # not JSON, a number beyond all bounds, or nested beyond reason: nothing to try
+        return None
+
+
+#: Ways that JSON encoders write, the commonest first: (separators, indent) by escaping by order of keys.
+_LAYOUTS: tuple[tuple[tuple[str, str], int | None], ...] = (
+    ((", ", ": "), None),
+    ((",", ":"), None),
+    ((",", ": "), 2),
+    ((",", ": "), 4),
+)
+
+
+def _spellings(value: Any) -> Iterator[bytes]:
+    for separators, indent in _LAYOUTS:
+        for ascii_only in (True, False):
+            for sort in (False, True):
+                text = json.dumps(value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=sort)
+                yield octets(text)
+
+
+def _reserialised(parts: Parts, _: Facts) -> Iterator[bytes]:
+    payload = _payload(parts.body)
+    if payload is not None:
+        yield from _spellings(payload)
+
+
+def _json_twice(parts: Parts, _: Facts) -> Iterator[bytes]:
+    payload = _payload(parts.body)
+    if isinstance(payload, str):
+        yield octets(payload)
+    if payload is not None:
+        for ascii_only in (True, False):
+            yield octets(json.dumps(legible(parts.body), ensure_ascii=ascii_only))
+
+
+def _python_repr(parts: Parts, _: Facts) -> Iterator[bytes]:
+    payload = _payload(parts.body)
+    if payload is not None:
+        yield octets(str(payload))
+
+
+def _other_charsets(parts: Parts, _: Facts) -> Iterator[bytes]:
+    try:
+        text = parts.body.decode("utf-8")
+    except UnicodeDecodeError:
+        text = parts.body.decode("gbk", "replace")
+        yield text.encode("utf-8")
+    for charset in ("gbk", "latin-1", "utf-16-le", "utf-8-sig"):
+        yield text.encode(charset, "replace")
+
+
+def _around(parts: Parts, _: Facts) -> Iterator[bytes]:
+    yield parts.body.strip()
+    yield parts.body + b"\n"
+    yield parts.body + b"\r\n"
+
+
+def _body_hashes(parts: Parts, _: Facts) -> Iterator[bytes]:
+    digest = hashlib.sha256(parts.body)
+    yield digest.hexdigest().encode()
+    yield base64.b64encode(digest.digest())
+    yield hashlib.md5(parts.body, usedforsecurity=False).hexdigest().encode()
+
+
+RESERIALISED = Hypothesis("body-reserialised", _each("body", _reserialised))
+BODIES: tuple[Hypothesis, ...] = (
+    RESERIALISED,
+    Hypothesis("body-empty", _each("body", lambda *_: [b"", b"{}", b"None", b"null"])),
+    Hypothesis("body-whitespace", _each("body", _around)),
+    Hypothesis("body-python-repr", _each("body", _python_repr)),
+    Hypothesis("body-bytes-repr", _each("body", lambda parts, _: [str(parts.body).encode()])),
+    Hypothesis("body-json-twice", _each("body", _json_twice)),
+    Hypothesis("body-encoding", _each("body", _other_charsets)),
+    Hypothesis("body-hashed", _each("body", _body_hashes)),
+)
+
+
+# -- key --------------------------------------------------------------------------------------------------------------
+
+
+def decoded_base64(key: bytes) -> Iterator[bytes]:
+    """The key, were its text base64."""
+    try:
+        yield base64.b64decode(key + b"=" * (-len(key) % 4), validate=True)
+    except binascii.Error:  # not base64: no client can have decoded it
+        return
+
+
+def decoded_hex(key: bytes) -> Iterator[bytes]:
+    """The key, were its text hex."""
+    try:
+        yield bytes.fromhex(key.decode("ascii"))
+    except ValueError:  # not hex: no client can have decoded it
+        return
+
+
+def spaced(key: bytes) -> Iterator[bytes]:
+    """The key with the white space that files and copying leave around it."""
+    yield key.strip()
+    for space in (b"\n", b"\r\n", b" ", b"\t"):
+        yield key + space
+    yield b" " + key
+
+
+SECRETS: tuple[Hypothesis, ...] = (
+    Hypothesis("secret-whitespace", _keys(spaced)),
+    Hypothesis("access-key-as-secret", _each("key", lambda parts, _: [parts.access_key])),
+    Hypothesis("secret-base64-decoded", _keys(decoded_base64)),
+    Hypothesis("secret-hex-decoded", _keys(decoded_hex)),
+    Hypothesis("secret-quoted", _keys(lambda key: [b'"%b"' % key, b"'%b'" % key])),
+    Hypothesis("secret-truncated", _keys(lambda key: [key[:-1], key[1:]])),
+    Hypothesis("key-and-message-swapped", lambda parts, _: [replace(parts, mac=swapped)]),
+    Hypothesis("not-hmac", lambda parts, _: [replace(parts, mac=mac) for mac in (key_first, key_last)]),
+)
+
+
+# -- time stamp, method, joining --------------------------------------------------------------------------------------
+
+
+def _moment(parts: Parts) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(int(parts.timestamp), timezone.utc)
+    except (ValueError, OverflowError, OSError):  # beyond the calendar: no client can have written it out
+        return None
+
+
+def _iso(parts: Parts, _: Facts) -> Iterator[bytes]:
+    moment = _moment(parts)
+    if moment is not None:
+        for layout in ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y%m%dT%H%M%SZ", "%Y%m%d%H%M%S"):
+            yield moment.strftime(layout).encode()
+
+
+def _other_times(_: Parts, facts: Facts) -> Iterator[bytes]:
+    for name in ("x-bce-date", "date", "x-timestamp", "timestamp"):
+        text = facts.request.header(name)
+        if text is None:
+            continue
+        yield octets(text)
+        for read in (datetime.fromisoformat, parsedate_to_datetime):
+            try:
+                moment = read(text.removesuffix("Z") + "+00:00" if read == datetime.fromisoformat else text)
+                yield str(int(moment.timestamp())).encode()
+            except (ValueError, TypeError, OverflowError, IndexError):  # not a date of this kind
+                continue
+
+
+TIMES: tuple[Hypothesis, ...] = (
+    Hypothesis(
+        "timestamp-read-twice",
+        _each("timestamp", lambda parts, _: [b"%d" % (int(parts.timestamp) + by) for by in (-1, 1, -2, 2, -3)]),
+    ),
+    Hypothesis("timestamp-in-milliseconds", _each("timestamp", lambda parts, _: [parts.timestamp + b"000"])),
+    Hypothesis("timestamp-float", _each("timestamp", lambda parts, _: [parts.timestamp + b".0"])),
+    Hypothesis("timestamp-other-header", _each("timestamp", _other_times)),
+    Hypothesis("timestamp-iso", _each("timestamp", _iso)),
+)
+
+METHODS: tuple[Hypothesis, ...] = (
+    Hypothesis("method-case", _each("method", lambda parts, _: [parts.method.lower(), parts.method.capitalize()])),
+    Hypothesis("method-other", _each("method", lambda *_: [b"GET", b"POST"])),
+)
+
+
+def _ordered(*orders: str) -> Vary:
+    initials = {label[0]: label for label in _LABELS} | {"T": "TARGET", "S": "TIMESTAMP", "A": "ACCESS KEY"}
+    spelt = [tuple(initials[letter] for letter in order) for order in orders]
+    return lambda parts, _: [replace(parts, order=order) for order in spelt]
+
+
+def _separated(*separators: bytes) -> Vary:
+    return _each("separator", lambda *_: separators)
+
+
+#: Orders are spelt by initials: Method, Target, Body, time Stamp, Nonce, Access key.
+JOINING: tuple[Hypothesis, ...] = (
+    Hypothesis("nonce-before-timestamp", _ordered("MTBNS")),
+    Hypothesis(
+        "parts-reordered", _ordered("MTSB", "MTSNB", "MTNSB", "MTSBN", "MBTSN", "TMBSN", "SNMTB", "SMTB", "NSMTB")
+    ),
+    Hypothesis("part-left-out", _ordered("TBSN", "TBS", "MBSN", "MBS", "MTSN", "MTS", "MTB", "MTBN", "BSN", "BS", "B")),
+    Hypothesis("access-key-signed", _ordered("MTBSNA", "MTBSA", "AMTBSN", "AMTBS", "ASN", "ASNB")),
+    Hypothesis("separator-crlf", _separated(b"\r\n")),
+    Hypothesis("separator-literal", _separated(rb"\n")),
+    Hypothesis("separator-missing", _separated(b"")),
+    Hypothesis("separator-other", _separated(b"&", b" ", b"|")),
+    Hypothesis("trailing-newline", _each("tail", lambda *_: [b"\n", b"\r\n"])),
+)
+
+HYPOTHESES = (*TARGETS, *BODIES, *SECRETS, *TIMES, *METHODS, *JOINING)
+#: Pairs of mistakes that are worth their tries, once no single one explains the signature.
+PAIRS: tuple[tuple[tuple[Hypothesis, ...], tuple[Hypothesis, ...]], ...] = (
+    ((TARGETS[0],), (RESERIALISED,)),
+    (TARGETS[:3], SECRETS[:2]),
+    (TARGETS[1:5], (RESERIALISED,)),
+    ((TARGETS[0],), METHODS),
+)
+
+
+def guesses(request: HttpRequest, fields: SignedFields, secret_key: str) -> Iterator[Guess]:
+    """What the client may have signed, the likeliest first: in each form no mistake, one mistake, then some pairs."""
+    target = octets(request.target)
+    path, _, query = target.partition(b"?")
+    facts = Facts(request, octets(fields.host), path, query)
+    bases = [(form, _base(request, fields, form, octets(secret_key))) for form in ALL_FORMS]
+    expected = {form: parts.canonical() for form, parts in bases}
+    for form, parts in bases:
+        yield Guess((), expected[form], parts.canonical(), parts.key)
+    # Target mistakes replace what tells the path forms from the URL forms, so they are tried once for A and B each.
+    by_path = [base for base in bases if base[0] in (HmacForm.B_PATH, HmacForm.A_PATH)]
+    for table in (TARGETS, BODIES, SECRETS, TIMES, METHODS, JOINING):
+        for hypothesis in table:
+            for form, parts in by_path if table is TARGETS else bases:
+                for wrong in hypothesis.vary(parts, facts):
+                    yield _guess((hypothesis.cause,), expected[form], wrong)
+    for firsts, seconds in PAIRS:
+        for first in firsts:
+            for second in seconds:
+                for form, parts in by_path:
+                    for wrong in first.vary(parts, facts):
+                        for worse in second.vary(wrong, facts):
+                            yield _guess((first.cause, second.cause), expected[form], worse)
+
+
+def _guess(causes: tuple[str, ...], expected: Canonical, wrong: Parts) -> Guess:
+    return Guess(causes, expected, wrong.canonical(), wrong.key, wrong.mac)
+
+
+def _base(request: HttpRequest, fields: SignedFields, form: HmacForm, key: bytes) -> Parts:
+    right = dict(canonical(request, fields, form).parts)
+    return Parts(
+        method=right["METHOD"],
+        target=right["TARGET"],
+        body=right["BODY"],
+        timestamp=right["TIMESTAMP"],
+        nonce=octets(fields.nonce),
+        order=tuple(right),
+        key=key,
+        access_key=octets(fields.access_key),
+    )

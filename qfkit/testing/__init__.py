@@ -1,0 +1,1 @@
+"""What a downstream project's tests import."""

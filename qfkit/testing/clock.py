@@ -1,0 +1,38 @@
+"""Time for tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class SkippingClock:
+    """Real time, but nobody waits: a sleep is written down and returns at once.
+
+    The wall clock stays real, so that time stamps pass at the mock; the monotonic clock moves by what was slept, so that
+    whoever measures the wait finds it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._skipped = 0.0
+        self._sleeps: list[float] = []
+
+    @property
+    def sleeps(self) -> tuple[float, ...]:
+        """Every wait so far, in seconds, in order."""
+        return tuple(self._sleeps)
+
+    def time(self) -> float:
+        """Unix time in seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards, skipped ones included."""
+        return time.monotonic() + self._skipped
+
+    def sleep(self, seconds: float) -> None:
+        """Note the wait; do not wait."""
+        with self._lock:
+            self._skipped += max(0.0, seconds)
+            self._sleeps.append(seconds)

@@ -1,0 +1,137 @@
+"""The pytest plugin: a mock Qianfan in the test process, an account a test.
+
+This module is imported by every pytest run of a project that has qfkit installed, so it imports nothing of weight:
+flask, requests and the rest come when a fixture is used. Options are read with this precedence: marker of the test,
+command line, ini file, default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from mock_server import AccountHandle, MockServer
+    from qfkit import Client
+
+#: Option -> (ini name, default, help). One table makes the command line, the ini file and the reading agree.
+_OPTIONS: dict[str, tuple[str, str, str]] = {
+    "--qianfan-config": ("qianfan_config", "", "YAML file of settings for the mock server of the session"),
+    "--qianfan-seed": ("qianfan_seed", "0", "made-up answers of the mock are the same for the same seed"),
+}
+
+_MARKER = (
+    'qianfan(dialect="text_generation"): how the qfkit fixtures behave in this test. '
+    "dialect: what qianfan_client speaks, one of text_generation, v1, v2."
+)
+
+_ACCOUNT = pytest.StashKey["AccountHandle"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, each on the command line and in the ini file."""
+    group = parser.getgroup("qianfan", "qfkit: mock Qianfan")
+    for option, (ini, default, text) in _OPTIONS.items():
+        group.addoption(option, default=None, help=f"{text} (ini: {ini})")
+        parser.addini(ini, f"{text} (command line: {option})", default=default)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, for ``--strict-markers`` and ``pytest --markers``."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+def option(config: pytest.Config, name: str) -> str:
+    """The value of an option: command line over ini file over default."""
+    ini, _default, _text = _OPTIONS[name]
+    given = config.getoption(name)
+    return str(given if given is not None else config.getini(ini))
+
+
+@pytest.fixture(scope="session")
+def qianfan_server(pytestconfig: pytest.Config) -> Iterator[MockServer]:
+    """The mock server of the session (of each worker under ``pytest -n``), on a free port of 127.0.0.1.
+
+    Shared by all tests; take `qianfan_mock` for an account of your own on it.
+    """
+    from mock_server import MockServer  # noqa: PLC0415 - see the module's docstring
+
+    seed, config = option(pytestconfig, "--qianfan-seed"), option(pytestconfig, "--qianfan-config")
+    try:
+        number = int(seed)
+    except ValueError:
+        raise pytest.UsageError(f"--qianfan-seed (ini: qianfan_seed) is a whole number; got {seed!r}") from None
+    with MockServer(port=0, config=config or None, seed=number) as server:
+        yield server
+
+
+@pytest.fixture
+def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> AccountHandle:
+    """A fresh account on the mock server: script what its requests meet, read what arrived.
+
+    ``qianfan_mock.fail(18, times=2).then.reply("ok")`` queues two refusals and an answer; ``qianfan_mock.requests`` is
+    what arrived, with the verdict on each signature. No other test can see or disturb this account.
+    """
+    account = qianfan_server.account()
+    request.node.stash[_ACCOUNT] = account
+    return account
+
+
+@pytest.fixture
+def qianfan_env(qianfan_mock: AccountHandle, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Environment variables that send the official SDK, LangChain, openai and qfkit to the mock, for this test.
+
+    Sets QIANFAN_*, OPENAI_BASE_URL and OPENAI_API_KEY to the account of `qianfan_mock` and returns them.
+    """
+    environment = qianfan_mock.env()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return environment
+
+
+@pytest.fixture
+def qianfan_client(qianfan_mock: AccountHandle, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """The reference client, with the keys of `qianfan_mock`. It backs off without really waiting.
+
+    Speaks text_generation; ``@pytest.mark.qianfan(dialect="v2")`` makes it speak another dialect.
+    """
+    from qfkit import Client  # noqa: PLC0415 - see the module's docstring
+    from qfkit.testing.clock import SkippingClock  # noqa: PLC0415
+
+    dialect = marked(request.node, "dialect", "text_generation")
+    with Client(
+        base_url=qianfan_mock.url, credentials=qianfan_mock.credentials, dialect=dialect, clock=SkippingClock()
+    ) as client:
+        yield client
+
+
+def marked(node: pytest.Item, name: str, default: Any) -> Any:
+    """An argument of the test's ``qianfan`` marker, or ``default``. The closest marker wins.
+
+    Raises:
+        pytest.UsageError: the marker has an argument that it does not know.
+    """
+    for marker in node.iter_markers("qianfan"):
+        unknown = set(marker.kwargs) - {"dialect"}
+        if unknown or marker.args:
+            what = ", ".join(map(repr, [*marker.args, *sorted(unknown)]))
+            raise pytest.UsageError(f"{node.nodeid}: the qianfan marker knows no {what}; it is {_MARKER}")
+        if name in marker.kwargs:
+            return marker.kwargs[name]
+    return default
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show beside a failed test what the mock saw of it."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    account = item.stash.get(_ACCOUNT, None)
+    if account is not None and report.when == "call" and report.failed:
+        waiting = account.waiting
+        lines = [repr(account.requests)]
+        if waiting:
+            lines.append(f"not met by any request: {', '.join(waiting)}")
+        report.sections.append(("what the mock Qianfan saw", "\n".join(lines)))
