@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from mock_server.state import Account, State
 from qfkit.protocol.dialects import Route
 from qfkit.protocol.http import HttpRequest
-from qfkit.protocol.signing import Reason, Verification, explain_bce, explain_hmac, verify_bce, verify_hmac
+from qfkit.protocol.signing import Reason, Verification, explain, replayed, verify_bce, verify_hmac
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +64,15 @@ def _hmac(request: HttpRequest, state: State) -> Outcome:
     result = verify_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
     if not result.ok:
         if account and secret and result.reason is Reason.MISMATCH:
-            result = explain_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
+            result = explain(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms, scheme="hmac")
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
-    headers = {name.lower(): value for name, value in request.headers}
-    seen_as = (key or "", headers["x-bce-nonce"], headers["x-bce-timestamp"], headers["x-bce-signature"])
-    if not state.first_sight(*seen_as, now):
-        why = (
-            "this very request was received before (same access key, nonce, timestamp and signature): "
-            "sign each attempt afresh, with a new timestamp and nonce"
-        )
-        replayed = Verification(
-            ok=False,
-            scheme="hmac",
-            reason=Reason.REPLAYED,
-            message=why,
-            access_key=key,
-            form=result.form,
-            cause="replayed",
-        )
-        return Outcome(account, "hmac", replayed, Refusal("text_generation", 401, why))
+    fields = {name.lower(): value for name, value in request.headers}
+    first = state.seen_before(
+        key or "", fields["x-bce-nonce"], fields["x-bce-timestamp"], fields["x-bce-signature"], now
+    )
+    if first is not None:
+        result = replayed(result, age=now - first)
+        return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
     return Outcome(account, "hmac", result)
 
 
@@ -140,7 +130,7 @@ def _bce(request: HttpRequest, state: State, refuse: Callable[[Verification], Re
     if result.ok:
         return Outcome(account, "bce-auth-v1", result)
     if account and secret and result.reason is Reason.MISMATCH:
-        result = explain_bce(request, secret, now=now, allowed_skew=state.settings.skew)
+        result = explain(request, secret, now=now, allowed_skew=state.settings.skew, scheme="bce-auth-v1")
     return Outcome(account, "bce-auth-v1", result, refuse(result))
 
 

@@ -9,9 +9,6 @@ from __future__ import annotations
 import logging
 from http import HTTPStatus
 
-from qfkit.protocol.errors import ErrorSpec, lookup, translate
-from qfkit.protocol.models import Model, by_endpoint, by_name
-
 from mock_server import replies
 from mock_server.auth import Outcome, authenticate
 from mock_server.delivery import Reply
@@ -21,8 +18,10 @@ from mock_server.replies import Call
 from mock_server.scenario import Failure
 from mock_server.state import Account, State
 from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
+from qfkit.protocol.errors import ErrorSpec, lookup, translate
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.messages import Json
+from qfkit.protocol.models import Model, by_endpoint, by_name
 from qfkit.protocol.validation import Problem, decode_object, validate
 
 logger = logging.getLogger("qfkit.mock")
@@ -39,6 +38,9 @@ _METHOD_CODES: dict[str, tuple[str, int | str]] = {
     "iam": ("iam", "InvalidHTTPRequest"),
     "console": ("iam", "InvalidHTTPRequest"),
 }
+
+#: v2 has two rows named invalid_model; the one for a model that does not exist is live (5.2).
+_UNKNOWN_MODEL: dict[str, tuple[str, int | str]] = {"v1": ("v1", 3), "v2": ("v2", "invalid_model")}
 
 _DIAGNOSIS_CHARS = 200
 
@@ -90,7 +92,8 @@ class _Visit:
         self._record(account or outcome.account)
         if account is None:
             assert outcome.refusal is not None
-            return self._refuse(outcome.refusal.dialect, outcome.refusal.code, outcome.refusal.message)
+            refusal = outcome.refusal
+            return self._reply_error(_row(refusal.dialect, refusal.code), refusal.message)
         if request.method not in found.methods:
             return self._wrong_method(found)
         if grant := GRANTS.get(found.dialect):
@@ -146,8 +149,7 @@ class _Visit:
                 return self._refuse_problem(found, problem)
             if unknown:
                 self._entry.diagnosis, self._entry.answered_by = unknown, "validation"
-                code: int | str = "invalid_model" if found.dialect == "v2" else 3
-                return self._reply_error(_typical(found.dialect, code, status=401 if found.dialect == "v2" else None))
+                return self._reply_error(_row(*_UNKNOWN_MODEL[found.dialect]))
         taken = account.script.take()
         self._entry.answered_by = taken.name
         if isinstance(taken.action, Failure):
@@ -197,7 +199,7 @@ class _Visit:
         entry.diagnosis = f"nothing lives at {path[:80]}"
         if path.startswith(f"{V1_PREFIX}/"):
             entry.dialect = "v1"
-            return self._reply_error(_typical("v1", 3))
+            return self._reply_error(_row("v1", 3))
         entry.diagnosis += f"; text_generation is at {TEXT_GENERATION_CHAT}, v1 below {V1_PREFIX}, v2 below /v2"
         # Code as recorded from the gateway; its status and the rest of its shape are guesses (1).
         data = {
@@ -211,19 +213,16 @@ class _Visit:
         self._entry.answered_by = "method"
         self._entry.diagnosis = f"{self._request.method[:20]} is not for this path: use {' or '.join(found.methods)}"
         dialect, code = _METHOD_CODES[found.dialect]
-        reply = self._reply_error(_typical(dialect, code))
+        reply = self._reply_error(_row(dialect, code))
         reply.headers.append(("Allow", ", ".join(found.methods)))
         return reply
-
-    def _refuse(self, dialect: str, code: int | str, message: str | None) -> Reply:
-        return self._reply_error(_typical(dialect, code, message=message), message)
 
     def _refuse_problem(self, found: Route, problem: Problem) -> Reply:
         entry = self._entry
         entry.answered_by = "validation"
         where = f" (field {problem.field})" if problem.field else ""
         entry.diagnosis = f"{problem.message}{where}"
-        return self._reply_error(_typical(found.dialect, problem.code), problem.message)
+        return self._reply_error(_row(found.dialect, problem.code), problem.message)
 
     def _reply_error(self, spec: ErrorSpec, message: str | None = None) -> Reply:
         entry = self._entry
@@ -234,9 +233,10 @@ class _Visit:
         return self._state.uuid()
 
 
-def _typical(dialect: str, code: int | str, *, message: str | None = None, status: int | None = None) -> ErrorSpec:
+def _row(dialect: str, code: int | str) -> ErrorSpec:
     spec = lookup(dialect, code)
-    assert spec is not None, (dialect, code)
+    if spec is None:
+        raise LookupError(f"the error table of {dialect} has no {code!r}")
     return spec
 
 

@@ -15,8 +15,8 @@ from http import HTTPStatus
 from typing import Literal, TypeAlias
 
 Ending: TypeAlias = Literal["complete", "cut", "reset"]
-"""``complete``: the body ends as HTTP says. ``cut``: the connection closes before that, so a chunked body lacks its last
-chunk. ``reset``: the connection is torn down with a TCP RST."""
+"""How a body ends. ``complete``: as HTTP says. ``cut``: the connection closes before that, so that a chunked body lacks
+its last chunk. ``reset``: the connection is torn down with a TCP RST."""
 
 
 @dataclass(frozen=True, slots=True)

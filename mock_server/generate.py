@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from itertools import pairwise
 from random import Random
 
 _CJK = re.compile(r"[㐀-鿿豈-﫿]")
@@ -123,7 +124,7 @@ def relevance(query: str, document: str) -> float:
 def _features(text: str) -> Iterator[str]:
     words = _WORDS.findall(text.lower())
     yield from words
-    for first, second in zip(words, words[1:], strict=False):
+    for first, second in pairwise(words):
         yield f"{first} {second}"
 
 

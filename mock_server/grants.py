@@ -1,4 +1,4 @@
-"""What a proven identity is given: OAuth access tokens, IAM bearer tokens, the list of services (wire reference 1.3, 2)."""
+"""What a proven identity is given: access tokens, bearer tokens, the list of services (wire reference 1.3, 2)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from urllib.parse import parse_qs
 
-from qfkit.protocol.models import MODELS
-
 from mock_server.delivery import Reply
 from mock_server.replies import reply_json
 from mock_server.state import ACCESS_TOKEN_LIFE, Account, State
 from qfkit.protocol.dialects import BASE_URLS, V1_PREFIX
 from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.models import MODELS
 
 #: ``expireInSeconds`` when it is not given, and the most that is granted: 30 days (2.3).
 _BEARER_LIFE, _BEARER_MOST = 86_400, 2_592_000
@@ -30,8 +29,10 @@ _API_TYPES = {
 
 def _access_token(_request: HttpRequest, state: State, account: Account) -> Reply:
     token = state.issue_access_token(account)
+    application = token.value.rpartition(".")[2]
+    ten_years = 315_360_000
     data = {
-        "refresh_token": f"25.{state.hex(32)}.315360000.{int(token.issued) + 315_360_000}.{token.value.rsplit('.', 1)[1]}",
+        "refresh_token": f"25.{state.hex(32)}.{ten_years}.{int(token.issued) + ten_years}.{application}",
         "expires_in": ACCESS_TOKEN_LIFE,
         "session_key": state.hex(40),
         "access_token": token.value,

@@ -124,7 +124,7 @@ class AccountHandle:
             TypeError: ``pieces`` is not a list of strings.
             ValueError: a number is out of range.
         """
-        if cut_after is not None and (not isinstance(cut_after, int) or cut_after < 0):
+        if cut_after is not None and (type(cut_after) is not int or cut_after < 0):
             raise ValueError(f"cut_after is a number of events, from 0; got {cut_after!r}")
         answer = Answer(pieces=pieces_of(pieces), pace=Pace(ttft, interval), cut_after=cut_after)
         self._account.script.add(answer, times)

@@ -1,14 +1,13 @@
-"""Building answers in each dialect's own shape (wire reference 3.3 to 3.9, 4.2 to 4.4; text_generation: design notes 4)."""
+"""Building answers in each dialect's own shape (wire reference 3.3 to 3.9 and 4.2 to 4.4)."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from random import Random
 
 import msgspec
-from qfkit.protocol.errors import ErrorSpec, envelope
-from qfkit.protocol.models import Model
 
 from mock_server import generate
 from mock_server.delivery import Reply, Write
@@ -16,8 +15,10 @@ from mock_server.scenario import IMMEDIATE, Answer, Pace
 from mock_server.settings import Settings
 from mock_server.state import Account
 from qfkit.protocol.dialects import Route
+from qfkit.protocol.errors import ErrorSpec, envelope
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.messages import Json, last_user_text
+from qfkit.protocol.models import Model, v2_model_objects
 from qfkit.protocol.tokens import estimate, estimate_messages
 
 JSON = "application/json; charset=utf-8"
@@ -111,7 +112,7 @@ def refuse(spec: ErrorSpec, *, request_id: str, message: str | None = None, uuid
 
 
 def reply_json(data: object, headers: list[tuple[str, str]], status: int = 200) -> Reply:
-    """Compact UTF-8 JSON, not ``\\u``-escaped, as the service writes it (3.3)."""
+    """Compact JSON in plain UTF-8, without escapes, as the service writes it (3.3)."""
     return Reply(status, [("Content-Type", JSON), *headers], (Write(0.0, _encode(data)),))
 
 
@@ -119,7 +120,9 @@ def reply_json(data: object, headers: list[tuple[str, str]], status: int = 200) 
 
 
 def _say(call: Call, answer: Answer) -> Said:
-    random = generate.seeded(call.settings.seed, call.route.dialect, _encode(call.body).decode())
+    # Not by whether it streams: a client that switches must get the same answer.
+    asked = _encode(call.body.get("messages") or call.prompt).decode()
+    random = generate.seeded(call.settings.seed, call.model.name if call.model else "", asked)
     calls = tuple(_named_call(given, call.request_id, index) for index, given in enumerate(answer.tool_calls))
     if answer.pieces is not None:
         text, pieces = "".join(answer.pieces), answer.pieces
@@ -398,7 +401,7 @@ def _tokenizer(call: Call, _answer: Answer) -> Reply:
 
 
 def _models(call: Call, _answer: Answer) -> Reply:
-    return reply_json({"object": "list", "data": model_objects()}, _headers(call, 0))
+    return reply_json({"object": "list", "data": v2_model_objects()}, _headers(call, 0))
 
 
 def _size(call: Call) -> tuple[int, int]:
@@ -407,7 +410,7 @@ def _size(call: Call) -> tuple[int, int]:
     return (min(int(width[:5]), 2048), min(int(height[:5]), 2048)) if ok else (1024, 1024)
 
 
-def _image_random(call: Call) -> generate.Random:
+def _image_random(call: Call) -> Random:
     return generate.seeded(call.settings.seed, call.prompt, str(call.body.get("seed")))
 
 

@@ -151,7 +151,7 @@ class Script:
         Raises:
             ValueError: ``times`` is not a whole number of 1 or more.
         """
-        if not isinstance(times, int) or isinstance(times, bool) or times < 1:
+        if type(times) is not int or times < 1:
             raise ValueError(f"times is how many requests meet this step: a whole number from 1; got {times!r}")
         with self._lock:
             self._steps.append((action, times, times))

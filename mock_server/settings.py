@@ -84,7 +84,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     auth: Auth = "strict"
     seed: int = 0
     skew: Annotated[float, msgspec.Meta(gt=0)] = 300.0
-    forms: list[HmacForm] = list(ALL_FORMS)
+    forms: tuple[HmacForm, ...] = ALL_FORMS
     models: Literal["known", "any"] = "known"
     ttft: Seconds = 0.0
     interval: Seconds = 0.0
@@ -128,7 +128,7 @@ def build(data: dict[str, Any], *, source: str = "settings", text: str | None = 
             for index in range(len(account.script)):
                 step_of(account.script[index], f"$.accounts[{number}].script[{index}]")
     except msgspec.ValidationError as error:
-        raise ConfigError(_teach(str(error), data, source, text)) from error
+        raise ConfigError(_teach(str(error), source, text)) from error
     return settings
 
 
@@ -151,7 +151,7 @@ def step_of(step: dict[str, Any], where: str = "$") -> ReplyStep | FailStep | St
 _KNOWN = sorted({name for kind in (Settings, AccountConfig, *STEPS.values()) for name in kind.__struct_fields__})
 
 
-def _teach(message: str, data: dict[str, Any], source: str, text: str | None) -> str:
+def _teach(message: str, source: str, text: str | None) -> str:
     """Msgspec's message with the file's line and the nearest good key."""
     problem, _, path = message.partition(" - at `")
     keys = [key for key in path.rstrip("`").replace("[", ".[").split(".") if key and key != "$"]

@@ -68,9 +68,8 @@ class State:
         self._by_ak: dict[str, Account] = {}
         self._by_api_key: dict[str, Account] = {}
         self._tokens: dict[str, Token] = {}
-        self._seen: dict[tuple[str, str, str, str], None] = {}
-        self._seen_until: deque[tuple[float, tuple[str, str, str, str]]] = deque()
-        self._nonces = 0
+        self._seen: dict[tuple[str, str, str, str], float] = {}
+        self._seen_order: deque[tuple[float, tuple[str, str, str, str]]] = deque()
 
     # Accounts
 
@@ -139,10 +138,9 @@ class State:
             sk=self._text(_MIXED, 32),
             bearer_token=f"bce-v3/ALTAK-{self._text(_MIXED, 21)}/{self._text(_HEX, 40)}",
         )
-        chosen = {field: value for field in made.__slots__ if (value := getattr(given, field)) is not None}
-        if "access_token" in chosen:  # a ready token is nothing the account starts with: the mock issues them
-            del chosen["access_token"]
-        return replace(made, **chosen)
+        # A ready access token is nothing an account starts with: the mock issues them.
+        fields = [field for field in made.__slots__ if field != "access_token"]
+        return replace(made, **{field: value for field in fields if (value := getattr(given, field)) is not None})
 
     # Tokens
 
@@ -180,20 +178,21 @@ class State:
 
     # Replay
 
-    def first_sight(self, access_key: str, nonce: str, timestamp: str, signature: str, now: float) -> bool:
-        """Whether this very signed request is new; remembers it for as long as its time stamp could pass again.
+    def seen_before(self, access_key: str, nonce: str, timestamp: str, signature: str, now: float) -> float | None:
+        """When this very signed request was first seen, or None if it is new; it is then remembered.
 
-        A time stamp may be ``skew`` seconds ahead of us and is good until it is as much behind: twice the skew.
+        A time stamp may be ``skew`` seconds ahead of us and is good until it is as much behind, so a request is
+        remembered for twice the skew: until it is refused for its age.
         """
         key = (access_key, nonce, timestamp, signature)
         with self._lock:
-            while self._seen_until and self._seen_until[0][0] < now:
-                self._seen.pop(self._seen_until.popleft()[1], None)
-            if key in self._seen:
-                return False
-            self._seen[key] = None
-            self._seen_until.append((now + 2 * self.settings.skew, key))
-            return True
+            while self._seen_order and self._seen_order[0][0] < now - 2 * self.settings.skew:
+                self._seen.pop(self._seen_order.popleft()[1], None)
+            if (first := self._seen.get(key)) is not None:
+                return first
+            self._seen[key] = now
+            self._seen_order.append((now, key))
+            return None
 
     # Identifiers
 

@@ -134,7 +134,7 @@ class Connection(asyncio.Protocol):
         self._eof = True
         return self.busy
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self._door.connections.discard(self)
         for timer in (self._plan_timer, self._watchdog):
             if timer is not None:

@@ -23,6 +23,7 @@ from qfkit.protocol.errors import ErrorSpec, classify
 from qfkit.protocol.messages import Json
 
 _REQUEST_ID_HEADERS = ("X-Baidu-Request-Id", "X-Bce-Request-Id")
+_DIAGNOSIS = "X-Qfkit-Diagnosis"
 _EXCERPT = 120
 
 #: Kind of error (protocol.errors) -> the exception it is raised as. ``unknown`` goes by its HTTP status.
@@ -112,6 +113,7 @@ def api_error(
         request_id=request_id(headers, body),
         retry_after=parse_retry_after(headers, now=now),
         retryable=spec.retryable,
+        diagnosis=redact(headers[_DIAGNOSIS], secrets) if _DIAGNOSIS in headers else None,
     )
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from qfkit.clock import Clock
+
+if TYPE_CHECKING:
+    from qfkit.client.exceptions import QianfanError
 
 WaitReason: TypeAlias = Literal["backoff", "retry-after", "token-refresh"]
 
@@ -72,6 +75,11 @@ class AttemptLog:
         """Seconds since the call began."""
         return self._clock.monotonic() - self.began
 
+    @property
+    def refreshed(self) -> bool:
+        """The token was replaced during this call."""
+        return any(running.wait_reason == "token-refresh" for running in self._running)
+
     def wait(self, seconds: float, reason: WaitReason) -> None:
         """Say that the next attempt comes after sleeping ``seconds``, and why."""
         self._waited, self._reason = seconds, reason
@@ -83,11 +91,13 @@ class AttemptLog:
         self._waited, self._reason = 0.0, None
         return running
 
-    def end(self, running: Running, *, code: int | str | None = None, error: str | None = None) -> None:
+    def end(self, running: Running, error: QianfanError | None = None) -> None:
         """Close an attempt, with what went wrong if anything did."""
         running.ended = self.elapsed()
-        running.code = code
-        running.error = error
+        if error is not None:
+            running.error = error.summary
+            running.code = getattr(error, "code", None)
+            running.request_id = getattr(error, "request_id", None) or running.request_id
 
     def attempts(self) -> tuple[Attempt, ...]:
         """The attempts so far; one still under way has taken as long as it has until now."""

@@ -153,6 +153,8 @@ _SHAPES: dict[str, Callable[[list[Json], str | None, str, bool], _Shape]] = {
 
 def _endpoint(model: str) -> str:
     if model.startswith("/"):
+        if "?" in model or "#" in model:
+            raise ConfigurationError(f"model={model!r} is a path below the API's prefix: without ? and #")
         return model
     known = by_name(model)
     if known is not None and known.endpoint is not None and known.kind == "chat":

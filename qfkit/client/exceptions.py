@@ -44,6 +44,11 @@ class QianfanError(Exception):
         self.attempts: tuple[Attempt, ...] = ()
         self.gave_up: str | None = None
 
+    @property
+    def summary(self) -> str:
+        """What happened, without advice: one line for a log or a table."""
+        return str(self.args[0])
+
     def __str__(self) -> str:
         notes = [*self._notes()]
         if self.attempts:
@@ -97,6 +102,7 @@ class APIError(QianfanError):
         request_id: the service's id of the request, to quote to its support.
         spec: what is known of this code: meaning, remedy, kind.
         retry_after: seconds that the service asks to wait, None when it does not say.
+        diagnosis: why a signature or a token was refused, as only the mock explains it (``X-Qfkit-Diagnosis``).
     """
 
     def __init__(
@@ -110,6 +116,7 @@ class APIError(QianfanError):
         request_id: str | None = None,
         retry_after: float | None = None,
         retryable: bool = False,
+        diagnosis: str | None = None,
     ) -> None:
         words = message or spec.message
         said = f": {words}" if words else ""
@@ -124,6 +131,12 @@ class APIError(QianfanError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.retryable = retryable
+        self.diagnosis = diagnosis
+
+    @property
+    def summary(self) -> str:
+        """Whose error, code, status and the service's own words."""
+        return self._headline
 
     def _notes(self) -> tuple[str, ...]:
         return (f"request id {self.request_id}",) if self.request_id else ()

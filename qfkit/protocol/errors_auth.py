@@ -114,7 +114,7 @@ IAM_ERRORS: Final[tuple[ErrorSpec, ...]] = (
     ),
     _signature(
         message="IamSignatureInvalid, cause: Fail to authn user: Signature does not match",
-        meaning="The signature is not the one that the server computes: a wrong secret key, or the wrong text was signed.",
+        meaning="The signature is not the one that the server computes: wrong secret key, or wrong text signed.",
         remedy="Check QIANFAN_SECRET_KEY; `qfkit sign --explain` shows both canonical requests side by side.",
         other_messages=("SignatureDoesNotMatch, cause: Fail to authn user: Signature does not match",),
     ),
@@ -229,8 +229,8 @@ IAM_ERRORS: Final[tuple[ErrorSpec, ...]] = (
     _bce(
         code="SignatureDoesNotMatch",
         status=400,
-        message="The request signature we calculated does not match the signature you provided. Check your Secret Access "
-        "Key and signing method. Consult the service documentation for details.",
+        message="The request signature we calculated does not match the signature you provided. Check your Secret "
+        "Access Key and signing method. Consult the service documentation for details.",
         meaning="The signature is not the one that the server computes. Sources disagree on its status: 400 or 403.",
         remedy="Check QIANFAN_SECRET_KEY; `qfkit sign --explain` shows both canonical requests side by side.",
         kind="auth",

@@ -44,7 +44,7 @@ class ErrorSpec:
         kind: a key of `KINDS`.
         type: v2 only, ``error.type``.
         name: the Python SDK's constant (``qianfan.consts.APIErrorCode``), where it has one.
-        retried_by: the clients that retry it by default, keys of `RETRIERS`.
+        retried_by: the clients whose default retry set holds it, keys of `RETRIERS`.
         has_id: v1 only, True where the body also carries ``id``: the model service answered, not the gateway.
         evidence: where the row comes from, in the tags of the wire reference (doc, sdk, 3rd-live, 3rd, fixture).
         guess: names of the fields above that no source gives.
@@ -80,16 +80,16 @@ class CodeRange:
         return self.first <= code <= self.last
 
 
-#: Who retries by default, and how (wire reference 6). A retry count of 1 means one attempt: the code is in that
-#: client's set, but nothing is repeated until its user raises the count.
+#: Whose default retry set may hold an error, and what that client then does (wire reference 6). With a retry count of
+#: 1 there is one attempt: nothing is repeated until the user raises the count.
 RETRIERS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "python": "official Python SDK, inference calls: 3 attempts, waits of about 1-2 s and 2-3 s",
-        "python-console": "official Python SDK, console calls only: retry count 1",
-        "go": "official Go SDK: the Python SDK's codes, retry count 1",
-        "javascript": "official JavaScript SDK: its own codes, and HTTP 408, 409, 429 and 5xx; retry count 1",
-        "java": "official Java SDK: retry count 1",
-        "openai-python": "openai-python: HTTP 408, 409, 429 and 5xx; 3 attempts, waits of about 0.5 s and 1 s",
+        "python": "the official Python SDK, inference calls: 3 attempts, after waits of about 1-2 s and 2-3 s",
+        "python-console": "the official Python SDK, console calls only: retry count 1",
+        "go": "the official Go SDK, same codes as the Python SDK: retry count 1",
+        "javascript": "the official JavaScript SDK, some codes, and HTTP 408, 409, 429 and 5xx: retry count 1",
+        "java": "the official Java SDK: retry count 1",
+        "openai-python": "openai-python, HTTP 408, 409, 429 and 5xx: 3 attempts, after waits of about 0.5 s and 1 s",
     }
 )
 

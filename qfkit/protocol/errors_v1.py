@@ -17,7 +17,7 @@ V1_RANGES: Final[tuple[CodeRange, ...]] = (
     ),
 )
 
-#: The gateway's errors carry no ``id``, those of the model service behind it do (3.5).
+#: Errors of the gateway (and the console) carry no ``id``, those of the model service behind it do (3.5).
 _gateway = partial(ErrorSpec, dialect="v1", status=200)
 _model = partial(ErrorSpec, dialect="v1", status=200, has_id=True)
 
@@ -93,8 +93,8 @@ V1_ERRORS: Final[tuple[ErrorSpec, ...]] = (
     _gateway(
         code=14,
         message="IAM Certification failed",
-        meaning="The bce-auth-v1 signature was refused: wrong access key, wrong secret key, or the wrong text was signed.",
-        remedy="Check QIANFAN_ACCESS_KEY, QIANFAN_SECRET_KEY and the clock; `qfkit sign --explain` compares signatures.",
+        meaning="The bce-auth-v1 signature was refused: a wrong access or secret key, or the wrong text was signed.",
+        remedy="Check QIANFAN_ACCESS_KEY, QIANFAN_SECRET_KEY and clock; `qfkit sign --explain` compares signatures.",
         retryable=False,
         kind="auth",
         name="IAMCertificationFailed",

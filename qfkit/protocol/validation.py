@@ -1,13 +1,13 @@
 """Is this request one that the service accepts, and if not, in which words does it refuse?
 
-Walks the field table of ``dialects`` and the message rules of the wire reference (3.2, 4.1) in the order of section 5.1:
-JSON, types, message rules, ranges, characters, tokens. Stops at the first problem, as the service does.
+Walks the field table of ``dialects`` and the message rules of the wire reference (3.2, 4.1) in the order of its section
+5.1: JSON, types, message rules, ranges, characters, tokens. Stops at the first problem, as the service does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from qfkit.protocol.dialects import FIELDS, MAX_PROMPT_CHARS, MAX_REQUEST_BYTES, V2_ROLES, Field
 from qfkit.protocol.messages import Json, content_text
 from qfkit.protocol.models import Model
-from qfkit.protocol.tokens import estimate_messages
+from qfkit.protocol.tokens import estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,9 @@ def _v2_message(dialect: str, _index: int, message: Mapping[str, Any]) -> Proble
 def _check_range(dialect: str, field: Field, value: Any, model: Model | None) -> Problem | None:
     if value is None:
         return None
+    field = _with_model_bounds(dialect, field, model)
     if field.kind in {"integer", "number"}:
-        return _check_number(dialect, _with_model_bounds(field, model), value)
+        return _check_number(dialect, field, value)
     if field.choices and value not in field.choices:
         return _problem(dialect, "range", "choice", field=field.name, choices=",".join(field.choices))
     if field.max_items is not None and isinstance(value, list) and len(value) > field.max_items:
@@ -236,27 +237,47 @@ def _check_number(dialect: str, field: Field, value: float) -> Problem | None:
     return None
 
 
-def _with_model_bounds(field: Field, model: Model | None) -> Field:
-    if model is None or field.name not in {"max_output_tokens", "max_completion_tokens"}:
+def _with_model_bounds(dialect: str, field: Field, model: Model | None) -> Field:
+    """The field with the bounds that the model's own row sets instead of the dialect's."""
+    if model is None:
         return field
-    low, high = model.max_output
-    return Field(field.name, field.kind, low=low, high=high)
+    if field.name in {"max_output_tokens", "max_completion_tokens"}:
+        low, high = model.output_range(dialect)
+        return replace(field, low=low, high=high)
+    if field.name == "input" and model.max_items is not None:
+        return replace(field, max_items=model.max_items)
+    return field
 
 
 def _check_lengths(dialect: str, body: Json, model: Model | None) -> Problem | None:
-    messages = body.get("messages") or []
-    texts = [content_text(message.get("content")) for message in messages]
+    """Characters and tokens of the whole conversation, or of each text of an embedding."""
     if dialect == "text_generation":
-        if any(len(text) >= MAX_PROMPT_CHARS for text in texts):
-            return _problem(dialect, "chars", field="messages", limit=MAX_PROMPT_CHARS)
+        return _check_text_generation_lengths(body)
+    if model is None or (model.max_chars is None and model.max_tokens is None):
         return None
-    if model is None:
-        return None
-    prompt = body.get("prompt") if isinstance(body.get("prompt"), str) and not messages else ""
-    chars = sum(map(len, texts)) + len(prompt or "")
-    if model.max_chars is not None and chars > model.max_chars:
-        return _problem(dialect, "chars", field="messages", limit=model.max_chars)
-    # Only long prompts can be too long: counting tokens of every short one would cost each request for nothing.
-    if model.max_tokens is not None and chars > model.max_tokens and estimate_messages(messages) > model.max_tokens:
-        return _problem(dialect, "tokens", field="messages")
+    field, texts = _counted_texts(body)
+    for text in texts:
+        if model.max_chars is not None and len(text) > model.max_chars:
+            return _problem(dialect, "chars", field=field, limit=model.max_chars)
+        # A token is a character or more: only what is long in characters can be too long in tokens, and counting the
+        # tokens of every short prompt would cost each request for nothing.
+        if model.max_tokens is not None and len(text) > model.max_tokens and estimate(text) > model.max_tokens:
+            return _problem(dialect, "tokens", field=field)
     return None
+
+
+def _check_text_generation_lengths(body: Json) -> Problem | None:
+    for message in body.get("messages") or []:
+        if len(content_text(message.get("content"))) >= MAX_PROMPT_CHARS:
+            return _problem("text_generation", "chars", field="messages", limit=MAX_PROMPT_CHARS)
+    return None
+
+
+def _counted_texts(body: Json) -> tuple[str, list[str]]:
+    if "messages" in body:
+        return "messages", ["\n".join(content_text(message.get("content")) for message in body["messages"])]
+    for field in ("input", "prompt"):
+        value = body.get(field)
+        if value is not None:
+            return field, value if isinstance(value, list) else [value]
+    return "", []

@@ -9,8 +9,8 @@ import time
 class SkippingClock:
     """Real time, but nobody waits: a sleep is written down and returns at once.
 
-    The wall clock stays real, so that time stamps pass at the mock; the monotonic clock moves by what was slept, so that
-    whoever measures the wait finds it.
+    The wall clock stays real, so that time stamps pass at the mock; the monotonic clock moves by what was slept, so
+    that whoever measures the wait finds it.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import qianfan
-from contract_helpers import NO_LIMITER, Naps, QUIET, ask, collected, inference
+from contract_helpers import NO_LIMITER, QUIET, Naps, ask, collected, inference
 from qianfan.consts import DefaultValue
 from qianfan.errors import APIError, RequestError
 

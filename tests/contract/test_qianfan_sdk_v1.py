@@ -58,7 +58,7 @@ def test_chat(account: Any, scheme: str) -> None:
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 
     [entry] = inference(account)
-    assert (entry.dialect, entry.endpoint, entry.status) == ("v1", "/chat/completions", 200)
+    assert (entry.dialect, entry.status) == ("v1", 200)
     assert entry.path == f"{V1}/chat/completions"
     assert entry.json["extra_parameters"] == {"request_source": f"qianfan_py_sdk_v{qianfan.__version__}"}
     assert not entry.error_code
@@ -104,7 +104,7 @@ def test_stream(account: Any, scheme: str) -> None:
     check_stream(events, POEM)
     assert len(events) > 1
     [entry] = inference(account)
-    assert (entry.endpoint, entry.status, entry.json["stream"]) == ("/chat/completions_pro", 200, True)
+    assert (entry.path, entry.status, entry.json["stream"]) == (f"{V1}/chat/completions_pro", 200, True)
     if scheme == "iam":
         assert entry.signature.ok
 
@@ -253,7 +253,7 @@ def test_an_endpoint_of_ones_own(account: Any, oauth: None) -> None:
     account.reply("好")
     answer = qianfan.ChatCompletion().do(messages=ask("你好"), endpoint="abcd1234_mine")
     assert answer["result"] == "好"
-    assert inference(account)[-1].endpoint == "/chat/abcd1234_mine"
+    assert inference(account)[-1].path == f"{V1}/chat/abcd1234_mine"
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_completions(account: Any, oauth: None, model: str, endpoint: str) -> No
     events = list(completion.do(prompt="写一句 SQL", model=model, stream=True))
     assert "".join(event["result"] for event in events) == "SELECT 1;"
     assert [event["is_end"] for event in events] == [False] * (len(events) - 1) + [True]
-    assert [entry.endpoint for entry in inference(account)] == [endpoint, endpoint]
+    assert [entry.path for entry in inference(account)] == [V1 + endpoint] * 2
     assert answer["object"] == "completion"
 
 
@@ -325,7 +325,7 @@ def test_rerank(account: Any, scheme: str) -> None:
     assert answer["object"] == "reranker_list"
     check_ranking(answer, len(DOCUMENTS))
     check_ranking(qianfan.Reranker().do(query="上海天气", documents=DOCUMENTS, top_n=2), 2)
-    assert inference(account)[-1].endpoint == "/reranker/bce_reranker_base"
+    assert inference(account)[-1].path == f"{V1}/reranker/bce_reranker_base"
     assert inference(account)[-1].json["query"] == "上海天气"
 
 
@@ -338,7 +338,7 @@ def test_text2image(account: Any, scheme: str) -> None:
     assert answer["object"] == "image"
     assert [image["index"] for image in answer["data"]] == [1, 2]
     assert all(image["image"] for image in answer["data"])  # decoded by the SDK
-    assert inference(account)[-1].endpoint == "/text2image/sd_xl"
+    assert inference(account)[-1].path == f"{V1}/text2image/sd_xl"
 
 
 def test_async_text2image(account: Any, oauth: None) -> None:
@@ -357,7 +357,7 @@ def test_image2text(account: Any, scheme: str) -> None:
     assert answer["usage"]["total_tokens"] > 0
     events = list(model.do(prompt="图里有什么？", image=picture, stream=True))
     assert "".join(event["result"] for event in events) == "一只猫坐在窗台上。"
-    assert inference(account)[-1].endpoint == "/image2text/fuyu_8b"
+    assert inference(account)[-1].path == f"{V1}/image2text/fuyu_8b"
 
 
 @pytest.mark.parametrize("text", ["hello 你好", "a", "上海自来水来自海上"])

@@ -108,6 +108,15 @@ def test_stream_type_does_not_make_requests_guess_latin_1(account: Any, server: 
     assert signed_as_taught(account, server, path=STREAM, **HELLO).encoding in {"utf-8", "UTF-8"}
 
 
+@pytest.mark.parametrize(
+    "piece", ["a\nb", "a\r\nb", "a\u2028b", "a\u2029b", "a\x85b", "a\x0b\x0c\x1c\x1d\x1eb"], ids=ascii
+)
+def test_no_character_breaks_a_line_of_the_stream(account: Any, keys: tuple[str, str], piece: str) -> None:
+    # iter_lines(decode_unicode=True) splits text where str.splitlines() does, which is at more than line feeds.
+    account.stream(["前", piece, "后"])
+    assert "".join(tutorial_client.stream_response(*keys, "?")) == f"前{piece}后"
+
+
 def test_thread_pool(account: Any, keys: tuple[str, str]) -> None:
     prompts = [f"问题{number}" for number in range(20)]
     account.reply("好", times=len(prompts))

@@ -134,10 +134,8 @@ def labels_of(text: str) -> tuple[str, ...]:
     lines = text.split("\n")
     if any(line.startswith("host:") for line in lines[3:]):
         return ("METHOD", "canonical URI", "query", *(f"header {line.partition(':')[0]}" for line in lines[3:]))
-    if len(lines) >= 5 and lines[-2].isdigit():
-        head, tail = ("METHOD", "TARGET"), ("TIMESTAMP", "NONCE")
-    elif len(lines) >= 4:
-        head, tail = ("METHOD", "TARGET"), ("TIMESTAMP",)
-    else:  # too short to be either scheme's
+    if len(lines) < 4:  # too short to be either scheme's
         return ("METHOD", "TARGET", "BODY")[: len(lines)]
-    return (*head, *("BODY",) * (len(lines) - len(head) - len(tail)), *tail)
+    has_nonce = len(lines) > 4 and lines[-2].isdigit()
+    tail = ("TIMESTAMP", "NONCE") if has_nonce else ("TIMESTAMP",)
+    return ("METHOD", "TARGET", *("BODY",) * (len(lines) - 2 - len(tail)), *tail)

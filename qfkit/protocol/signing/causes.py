@@ -164,6 +164,7 @@ _BCE = (
     Cause("query-unsorted", "the client did not sort the query", "encode each k=v, then sort those strings"),
     Cause("query-sorted-by-key", "the client sorted the query by key", "encode each k=v, then sort those strings"),
     Cause("query-not-encoded", "the client signed the query unencoded", "encode each key and value, / too"),
+    Cause("query-empty-value", "the client left out an empty value's = or its key", "sign a name alone as name="),
     Cause("query-as-sent", "the client signed the query as it stands in the URL", "decode, encode, sort, join with &"),
     Cause("headers-not-encoded", "the client signed header values unencoded", "percent-encode names and values, / too"),
     Cause("headers-unsorted", "the client did not sort the canonical headers", "sort the name:value lines"),
@@ -182,6 +183,9 @@ _BCE = (
     ),
     Cause("date-changed", "x-bce-date arrived as another value than the client signed", "sign the date that you send"),
     Cause("prefix-timestamp", "the signing key was made for another time stamp", "use one time stamp throughout"),
+    Cause(
+        "prefix-other", "the signing key was made over another prefix", "use bce-auth-v1/{access key}/{date}/{seconds}"
+    ),
     Cause("prefix-expiration", "the signing key was made for another validity", "use one validity throughout"),
     Cause("percent-lower-case", "the client wrote percent escapes in lower case", "write %XX in upper case"),
     Cause(

@@ -1,10 +1,10 @@
-"""The signature of the text_generation dialect: four ``X-Bce-*`` headers.
+r"""The signature of the text_generation dialect: four ``X-Bce-*`` headers.
 
     X-Bce-AccessKey: <access key>      X-Bce-Timestamp: <Unix seconds>
     X-Bce-Nonce: <random>              X-Bce-Signature: base64(HMAC-SHA256(secret key, string to sign))
 
-    string to sign = METHOD \\n TARGET \\n BODY \\n TIMESTAMP            (form A)
-    string to sign = METHOD \\n TARGET \\n BODY \\n TIMESTAMP \\n NONCE   (form B)
+    string to sign = METHOD \n TARGET \n BODY \n TIMESTAMP            (form A)
+    string to sign = METHOD \n TARGET \n BODY \n TIMESTAMP \n NONCE   (form B)
 
 Tutorials disagree on it: TARGET is the request target in their prose and the full URL in their code, and the nonce is
 "included" in prose and left out of code. So a verifier tries four forms in a fixed order and says which one matched.

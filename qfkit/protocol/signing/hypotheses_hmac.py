@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from itertools import product
 from typing import Any, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from qfkit.protocol.dialects import BASE_URLS, TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
+from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
 from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.signing.bce_canonical import without_port
 from qfkit.protocol.signing.canonical import Canonical, legible, octets
-from qfkit.protocol.signing.hmac_headers import ALL_FORMS, HmacForm, SignedFields, canonical
-from qfkit.protocol.signing.search import Guess, Mac, hmac_of, key_first, key_last, swapped
+from qfkit.protocol.signing.hmac_headers import ALL_FORMS, HmacForm, SignedFields, canonical, form_causes
+from qfkit.protocol.signing.hypotheses import (
+    KEY_CHANGES,
+    MAC_CHANGES,
+    REAL_HOSTS,
+    KeyChange,
+    other_hosts,
+    parsed,
+    path_tails,
+    spellings,
+)
+from qfkit.protocol.signing.search import Guess, Mac, hmac_of
 
-#: A body beyond this size is not parsed to try other spellings of it.
-_PARSE_LIMIT = 1024 * 1024
-
-_REAL_HOSTS = tuple(dict.fromkeys(octets(url.partition("://")[2]) for url in BASE_URLS.values()))
 _SCHEMES = (b"http://", b"https://")
 _LABELS = ("METHOD", "TARGET", "BODY", "TIMESTAMP", "NONCE")
 
@@ -82,21 +89,13 @@ def _each(field: str, values: Callable[[Parts, Facts], Iterable[bytes]]) -> Vary
 
     def vary(parts: Parts, facts: Facts) -> Iterator[Parts]:
         for value in values(parts, facts):
-            yield replace(parts, **{field: value})
+            changed: dict[str, Any] = {field: value}
+            yield replace(parts, **changed)
 
     return vary
 
 
-def _keys(change: Callable[[bytes], Iterable[bytes]]) -> Vary:
-    return _each("key", lambda parts, _: change(parts.key))
-
-
 # -- target -----------------------------------------------------------------------------------------------------------
-
-
-def _bare_host(host: bytes) -> bytes:
-    name, colon, port = host.rpartition(b":")
-    return name if colon and port.isdigit() else host
 
 
 def _under(hosts: Iterable[bytes], facts: Facts, schemes: Iterable[bytes] = _SCHEMES) -> Iterator[bytes]:
@@ -106,20 +105,10 @@ def _under(hosts: Iterable[bytes], facts: Facts, schemes: Iterable[bytes] = _SCH
             yield scheme + host + target
 
 
-def _other_names(facts: Facts) -> Iterator[bytes]:
-    """Other names for where the request arrived: what a proxy was called as, and the names of loopback."""
-    for name in ("x-forwarded-host", "x-original-host", "forwarded"):
-        if value := facts.request.header(name):
-            yield octets(value).removeprefix(b"host=")
-    port = facts.host[len(_bare_host(facts.host)) :]
-    for host in (b"localhost", b"127.0.0.1", b"[::1]", b"0.0.0.0"):  # noqa: S104 - a name in a URL; nothing is bound
-        yield host + port
-
-
 def _default_ports(facts: Facts) -> Iterator[bytes]:
     target = octets(facts.request.target)
     for scheme, port in ((b"http://", b":80"), (b"https://", b":443")):
-        yield scheme + _bare_host(facts.host) + port + target
+        yield scheme + without_port(facts.host) + port + target
 
 
 def _without_query(facts: Facts) -> Iterator[bytes]:
@@ -127,27 +116,15 @@ def _without_query(facts: Facts) -> Iterator[bytes]:
         yield facts.path
         for scheme in _SCHEMES:
             yield scheme + facts.host + facts.path
-            for host in _REAL_HOSTS:
+            for host in REAL_HOSTS:
                 yield scheme + host + facts.path
-
-
-def _tails(facts: Facts) -> Iterator[bytes]:
-    """Every end of the path, with and without its slash; most to least of it."""
-    target = octets(facts.request.target)
-    segments = target.split(b"/")
-    for start in range(1, min(len(segments), 12)):
-        tail = b"/".join(segments[start:])
-        yield tail
-        if start > 1:
-            yield b"/" + tail
-    yield b""
 
 
 def _other_endpoints(facts: Facts) -> Iterator[bytes]:
     for path in (TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM):
         other = octets(path)
         yield other
-        for host in (facts.host, *_REAL_HOSTS):
+        for host in (facts.host, *REAL_HOSTS):
             for scheme in _SCHEMES:
                 yield scheme + host + other
 
@@ -159,17 +136,17 @@ def _slashed(parts: Parts) -> Iterator[bytes]:
 
 
 TARGETS: tuple[Hypothesis, ...] = (
-    Hypothesis("url-real-host", _each("target", lambda _, facts: _under(_REAL_HOSTS, facts))),
-    Hypothesis("url-without-port", _each("target", lambda _, facts: _under([_bare_host(facts.host)], facts))),
+    Hypothesis("url-real-host", _each("target", lambda _, facts: _under(REAL_HOSTS, facts))),
+    Hypothesis("url-without-port", _each("target", lambda _, facts: _under([without_port(facts.host)], facts))),
     Hypothesis("other-endpoint", _each("target", lambda _, facts: _other_endpoints(facts))),
     Hypothesis("query-dropped", _each("target", lambda _, facts: _without_query(facts))),
-    Hypothesis("endpoint-tail", _each("target", lambda _, facts: _tails(facts))),
+    Hypothesis("endpoint-tail", _each("target", lambda _, facts: path_tails(octets(facts.request.target)))),
     Hypothesis(
         "url-without-scheme",
-        _each("target", lambda _, facts: _under([facts.host, *_REAL_HOSTS], facts, schemes=[b"", b"//"])),
+        _each("target", lambda _, facts: _under([facts.host, *REAL_HOSTS], facts, schemes=[b"", b"//"])),
     ),
     Hypothesis("url-default-port", _each("target", lambda _, facts: _default_ports(facts))),
-    Hypothesis("url-other-host", _each("target", lambda _, facts: _under(_other_names(facts), facts))),
+    Hypothesis("url-other-host", _each("target", lambda _, f: _under(other_hosts(f.request, f.host), f))),
     Hypothesis("path-slash", _each("target", lambda parts, _: _slashed(parts))),
     Hypothesis("path-decoded", _each("target", lambda parts, _: [unquote_to_bytes(parts.target)])),
     Hypothesis("path-encoded-twice", _each("target", lambda parts, _: [quote_from_bytes(parts.target).encode()])),
@@ -179,44 +156,14 @@ TARGETS: tuple[Hypothesis, ...] = (
 # -- body -------------------------------------------------------------------------------------------------------------
 
 
-def _payload(body: bytes) -> Any:
-    """The JSON value of a body, or None when it holds none."""
-    if len(body) > _PARSE_LIMIT:
-        return None
-    try:
-        return json.loads(body)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # not JSON, a number beyond all bounds, or nested beyond reason: nothing to try
-        return None
-
-
-#: Ways that JSON encoders write, the commonest first: (separators, indent) by escaping by order of keys.
-_LAYOUTS: tuple[tuple[tuple[str, str], int | None], ...] = (
-    ((", ", ": "), None),
-    ((",", ":"), None),
-    ((",", ": "), 2),
-    ((",", ": "), 4),
-)
-
-
-def _spellings(value: Any) -> Iterator[bytes]:
-    for separators, indent in _LAYOUTS:
-        for ascii_only in (True, False):
-            for sort in (False, True):
-                text = json.dumps(value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=sort)
-                yield octets(text)
-
-
 def _reserialised(parts: Parts, _: Facts) -> Iterator[bytes]:
-    payload = _payload(parts.body)
+    payload = parsed(parts.body)
     if payload is not None:
-        yield from _spellings(payload)
+        yield from spellings(payload)
 
 
 def _json_twice(parts: Parts, _: Facts) -> Iterator[bytes]:
-    payload = _payload(parts.body)
+    payload = parsed(parts.body)
     if isinstance(payload, str):
         yield octets(payload)
     if payload is not None:
@@ -225,9 +172,9 @@ def _json_twice(parts: Parts, _: Facts) -> Iterator[bytes]:
 
 
 def _python_repr(parts: Parts, _: Facts) -> Iterator[bytes]:
-    payload = _payload(parts.body)
+    payload = parsed(parts.body)
     if payload is not None:
-        yield octets(str(payload))
+        yield octets(str(payload))  # no deeper than the decoder went, at the same cost of stack a level
 
 
 def _other_charsets(parts: Parts, _: Facts) -> Iterator[bytes]:
@@ -269,39 +216,17 @@ BODIES: tuple[Hypothesis, ...] = (
 # -- key --------------------------------------------------------------------------------------------------------------
 
 
-def decoded_base64(key: bytes) -> Iterator[bytes]:
-    """The key, were its text base64."""
-    try:
-        yield base64.b64decode(key + b"=" * (-len(key) % 4), validate=True)
-    except binascii.Error:  # not base64: no client can have decoded it
-        return
+def _other_key(change: KeyChange) -> Vary:
+    return _each("key", lambda parts, _: change(parts.key, parts.access_key))
 
 
-def decoded_hex(key: bytes) -> Iterator[bytes]:
-    """The key, were its text hex."""
-    try:
-        yield bytes.fromhex(key.decode("ascii"))
-    except ValueError:  # not hex: no client can have decoded it
-        return
-
-
-def spaced(key: bytes) -> Iterator[bytes]:
-    """The key with the white space that files and copying leave around it."""
-    yield key.strip()
-    for space in (b"\n", b"\r\n", b" ", b"\t"):
-        yield key + space
-    yield b" " + key
+def _other_mac(macs: Iterable[Mac]) -> Vary:
+    return lambda parts, _: [replace(parts, mac=mac) for mac in macs]
 
 
 SECRETS: tuple[Hypothesis, ...] = (
-    Hypothesis("secret-whitespace", _keys(spaced)),
-    Hypothesis("access-key-as-secret", _each("key", lambda parts, _: [parts.access_key])),
-    Hypothesis("secret-base64-decoded", _keys(decoded_base64)),
-    Hypothesis("secret-hex-decoded", _keys(decoded_hex)),
-    Hypothesis("secret-quoted", _keys(lambda key: [b'"%b"' % key, b"'%b'" % key])),
-    Hypothesis("secret-truncated", _keys(lambda key: [key[:-1], key[1:]])),
-    Hypothesis("key-and-message-swapped", lambda parts, _: [replace(parts, mac=swapped)]),
-    Hypothesis("not-hmac", lambda parts, _: [replace(parts, mac=mac) for mac in (key_first, key_last)]),
+    *(Hypothesis(cause, _other_key(change)) for cause, change in KEY_CHANGES),
+    *(Hypothesis(cause, _other_mac(macs)) for cause, macs in MAC_CHANGES),
 )
 
 
@@ -328,12 +253,16 @@ def _other_times(_: Parts, facts: Facts) -> Iterator[bytes]:
         if text is None:
             continue
         yield octets(text)
-        for read in (datetime.fromisoformat, parsedate_to_datetime):
+        for read in (_from_iso, parsedate_to_datetime):
             try:
-                moment = read(text.removesuffix("Z") + "+00:00" if read == datetime.fromisoformat else text)
-                yield str(int(moment.timestamp())).encode()
-            except (ValueError, TypeError, OverflowError, IndexError):  # not a date of this kind
+                moment = read(text)
+            except (ValueError, TypeError, IndexError):  # not a date of this kind
                 continue
+            yield b"%d" % moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
+
+
+def _from_iso(text: str) -> datetime:
+    return datetime.fromisoformat(text.removesuffix("Z"))
 
 
 TIMES: tuple[Hypothesis, ...] = (
@@ -388,33 +317,37 @@ PAIRS: tuple[tuple[tuple[Hypothesis, ...], tuple[Hypothesis, ...]], ...] = (
 )
 
 
-def guesses(request: HttpRequest, fields: SignedFields, secret_key: str) -> Iterator[Guess]:
+def guesses(
+    request: HttpRequest, fields: SignedFields, secret_key: str, forms: Sequence[HmacForm] = ALL_FORMS
+) -> Iterator[Guess]:
     """What the client may have signed, the likeliest first: in each form no mistake, one mistake, then some pairs."""
     target = octets(request.target)
     path, _, query = target.partition(b"?")
     facts = Facts(request, octets(fields.host), path, query)
     bases = [(form, _base(request, fields, form, octets(secret_key))) for form in ALL_FORMS]
-    expected = {form: parts.canonical() for form, parts in bases}
+    strings = {form: parts.canonical() for form, parts in bases}
+
+    def guess(form: HmacForm, causes: tuple[str, ...], wrong: Parts) -> Guess:
+        if wrong.target.startswith(_SCHEMES):  # so the client follows the URL form, whichever base this came from
+            form = HmacForm(form.value.replace("path", "url"))
+        wanted = form if form in forms else HmacForm(forms[0])
+        return Guess((*causes, *form_causes(form, wanted)), strings[wanted], wrong.canonical(), wrong.key, wrong.mac)
+
     for form, parts in bases:
-        yield Guess((), expected[form], parts.canonical(), parts.key)
+        yield guess(form, (), parts)
     # Target mistakes replace what tells the path forms from the URL forms, so they are tried once for A and B each.
     by_path = [base for base in bases if base[0] in (HmacForm.B_PATH, HmacForm.A_PATH)]
     for table in (TARGETS, BODIES, SECRETS, TIMES, METHODS, JOINING):
         for hypothesis in table:
             for form, parts in by_path if table is TARGETS else bases:
                 for wrong in hypothesis.vary(parts, facts):
-                    yield _guess((hypothesis.cause,), expected[form], wrong)
+                    yield guess(form, (hypothesis.cause,), wrong)
     for firsts, seconds in PAIRS:
-        for first in firsts:
-            for second in seconds:
-                for form, parts in by_path:
-                    for wrong in first.vary(parts, facts):
-                        for worse in second.vary(wrong, facts):
-                            yield _guess((first.cause, second.cause), expected[form], worse)
-
-
-def _guess(causes: tuple[str, ...], expected: Canonical, wrong: Parts) -> Guess:
-    return Guess(causes, expected, wrong.canonical(), wrong.key, wrong.mac)
+        for first, second in product(firsts, seconds):
+            for form, parts in by_path:
+                for wrong in first.vary(parts, facts):
+                    for worse in second.vary(wrong, facts):
+                        yield guess(form, (first.cause, second.cause), worse)
 
 
 def _base(request: HttpRequest, fields: SignedFields, form: HmacForm, key: bytes) -> Parts:

@@ -38,13 +38,13 @@ class Verification:
         reason: the class of the verdict.
         message: one line of at most 200 printable characters: what was wrong and what to do.
         access_key: the access key that the request claims, as sent; None when it names none.
-        form: what the signature matched. hmac: ``B/path``, ``B/url``, ``A/path`` or ``A/url``; bce-auth-v1: ``as-sent``,
-            or the tolerated spellings joined with ``+``, such as ``host-without-port``. None when nothing matched.
+        form: what the signature matched, None for nothing. hmac: ``B/path``, ``B/url``, ``A/path`` or ``A/url``;
+            bce-auth-v1: ``as-sent``, or the tolerated spellings joined with ``+``, such as ``host-without-port``.
         expected: the string to sign as the server built it; set on a mismatch or a form that is not allowed.
         received: the string that the client signed, when that is certain: its HMAC is the client's signature.
         difference: the first place where ``received`` departs from ``expected``.
-        cause: machine name of what went wrong, a key of ``CAUSES`` or several joined with ``+``; None on success, and on
-            a mismatch that nobody looked into (``explain`` does).
+        cause: machine name of what went wrong, a key of ``CAUSES`` or several joined with ``+``; None on success, and
+            on a mismatch that nobody looked into (``explain`` does).
         findings: names of what was accepted but is worth knowing, keys of ``FINDINGS``.
         labels: what each line of ``expected`` holds.
     """

@@ -1,0 +1,239 @@
+"""Writes the documents that are made from tables: ``python -m docs.generate``, with ``--check`` to only compare."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from qfkit.protocol.errors import DIALECTS, ERRORS, KINDS, RANGES, RETRIERS, Dialect, ErrorSpec
+from qfkit.protocol.errors_kin import STATUSES
+from qfkit.protocol.models import MODELS, PARAMETER_SETS, Model
+
+DOCS = Path(__file__).resolve().parent
+NOTICE = (
+    "<!-- Made by `python -m docs.generate` from the tables in qfkit/protocol. Change those, then run `make docs`. -->"
+)
+
+_ERRORS = """\
+# Errors of Qianfan
+
+What each error means, what to do about it, and whether to send the request again. `qfkit errors CODE` says the same on
+the command line.
+
+**Retry** is our judgement: *yes* means that the same request may well succeed after a wait. **Retried by** is whose
+default retry set holds it; [how often](#who-retries-what) is another matter. *(guess)* marks what no source gives. Evidence is *doc* (Baidu's documents), *sdk* (official
+SDKs), *3rd-live* (a real answer that somebody published) or *3rd* (third-party code)."""
+
+_DIALECTS: dict[Dialect, str] = {
+    "text_generation": """\
+## text_generation
+
+HMAC-signed. Real HTTP statuses; body `{"error_code", "error_msg"}`. Every code of v1 may appear here too, with the HTTP
+status of its [kind](#kinds).""",
+    "v1": """\
+## v1 (wenxinworkshop)
+
+**HTTP 200 even for errors**; body `{"error_code", "error_msg"}`, and `id` where the model service answered (336xxx).
+The same JSON, not an event stream, answers a request with `stream: true`.""",
+    "v2": """\
+## v2 (OpenAI-compatible)
+
+Real HTTP statuses; body `{"error": {"code", "message", "type"}, "id"}`. `code` is a string.""",
+    "oauth": """\
+## OAuth token service
+
+`/oauth/2.0/token`; body `{"error_description", "error"}`.""",
+    "iam": """\
+## IAM and the common gateway
+
+Body `{"code", "message", "requestId"}`, the same in the headers `X-Bce-Error-Code` and `X-Bce-Error-Message`; the body
+may be empty.""",
+}
+
+_MODELS = """\
+# Models
+
+v1 chooses a model by its path, v2 by its id. The first column is the id; rows marked v2 answer to it there. Names are
+matched in any letter case. *(guess)* marks what no source gives.
+
+Longer inputs are refused: 336007 or `characters_too_long`, 336103 or `tokens_too_long`. Limits hold for all messages
+together (chat), for the prompt, or for each item (embeddings). Output is the range of `max_output_tokens` in v1 and of
+`max_completion_tokens` in v2; a model with a path in v1 takes 1-12288 in v2."""
+
+
+def errors_page() -> str:
+    """``docs/errors.md``."""
+    parts = [
+        NOTICE,
+        _ERRORS,
+        *(_dialect_section(dialect) for dialect in DIALECTS),
+        "## Codes of which nothing is known",
+        "\n".join(f"- {known.note}." for known in RANGES),
+        "## Who retries what",
+        _table(("client", "what it does"), RETRIERS.items()),
+        "## Kinds",
+        "Kinds relate the dialects: a scripted failure keeps its kind when another dialect plays it.",
+        _table(
+            ("kind", "what happened", "what to do", "HTTP status", "retry"),
+            (
+                (f"`{name}`", kind.summary, kind.remedy, str(kind.status), _yes(kind.retryable))
+                for name, kind in KINDS.items()
+            ),
+        ),
+        "## Bare HTTP statuses",
+        "What an answer without a known code is taken for. Others count as `bad_request` (4xx) or `internal` (5xx).",
+        _table(
+            ("status", "name", "kind", "retry"),
+            (
+                (str(status), phrase, f"`{kind}`", _yes(KINDS[kind].retryable))
+                for status, (kind, phrase) in STATUSES.items()
+            ),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def models_page() -> str:
+    """``docs/models.md``."""
+    v1 = [model for model in MODELS if model.endpoint]
+    v2_only = [model for model in MODELS if not model.endpoint]
+    parts = [
+        NOTICE,
+        _MODELS,
+        "## With a path in v1",
+        _table(
+            ("name", "other names", "path", "kind", "v2", "characters", "tokens", "items", "output", "dims", "fields"),
+            (
+                (
+                    f"`{model.name}`{_guess(model, 'name')}",
+                    ", ".join(alias for alias in model.aliases if alias != model.name) or "-",
+                    "<br>".join(f"`{path}`" for path in (model.endpoint, *model.other_endpoints)),
+                    model.kind,
+                    _yes("v2" in model.dialects),
+                    *_limits(model),
+                    _parameters(model),
+                )
+                for model in v1
+            ),
+        ),
+        "## In v2 only",
+        _table(
+            ("id", "kind", "characters", "tokens", "items", "output", "dims", "context"),
+            (
+                (
+                    f"`{model.name}`",
+                    model.kind,
+                    *_limits(model),
+                    _number(model.context_length) + _guess(model, "context_length"),
+                )
+                for model in v2_only
+            ),
+        ),
+        "## Fields of v1 chat",
+        "What each set accepts, as the official SDK lists it. Other fields are ignored *(guess)*.",
+        _table(
+            ("set", "fields"),
+            ((name, " ".join(f"`{field}`" for field in sorted(fields))) for name, fields in PARAMETER_SETS.items()),
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+#: File below docs/ -> what makes its content.
+DOCUMENTS: dict[str, Callable[[], str]] = {"errors.md": errors_page, "models.md": models_page}
+
+
+def stale(directory: Path = DOCS) -> list[Path]:
+    """The generated files below ``directory`` that are missing or no longer what the tables say."""
+    found = []
+    for name, render in DOCUMENTS.items():
+        path = directory / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != render():
+            found.append(path)
+    return found
+
+
+def write(directory: Path = DOCS) -> None:
+    """Write every generated file below ``directory``."""
+    for name, render in DOCUMENTS.items():
+        (directory / name).write_text(render(), encoding="utf-8", newline="\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the files that are stale")
+    if not parser.parse_args(arguments).check:
+        write()
+        return 0
+    for path in (outdated := stale()):
+        print(f"{path.relative_to(DOCS.parent)} is stale: run `make docs`", file=sys.stderr)
+    return 1 if outdated else 0
+
+
+def _dialect_section(dialect: Dialect) -> str:
+    rows = [
+        (
+            f"`{spec.code}`{_named(spec)}{_guess(spec, 'code')}",
+            f"{spec.status}{_guess(spec, 'status')}",
+            *([f"`{spec.type}`{_guess(spec, 'type')}"] if dialect == "v2" else []),
+            "<br>".join([f"{_literal(spec.message)}{_guess(spec, 'message')}", *map(_literal, spec.other_messages)]),
+            spec.meaning + _guess(spec, "meaning"),
+            spec.remedy + _guess(spec, "remedy"),
+            _yes(spec.retryable) + _guess(spec, "retryable"),
+            ", ".join(spec.retried_by) or "-",
+            spec.evidence,
+        )
+        for spec in ERRORS
+        if spec.dialect == dialect
+    ]
+    kind_column = ("type",) if dialect == "v2" else ()
+    head = ("code", "HTTP", *kind_column, "text", "meaning", "what to do", "retry", "retried by", "evidence")
+    return f"{_DIALECTS[dialect]}\n\n{_table(head, rows)}"
+
+
+def _named(spec: ErrorSpec) -> str:
+    return f"<br>{spec.name}" if spec.name else ""
+
+
+def _limits(model: Model) -> tuple[str, ...]:
+    return (
+        _number(model.max_chars) + _guess(model, "max_chars"),
+        _number(model.max_tokens) + _guess(model, "max_tokens"),
+        _number(model.max_items) + _guess(model, "max_items"),
+        f"{model.max_output[0]}-{model.max_output[1]}" if model.kind == "chat" else "-",
+        _number(model.dims) + _guess(model, "dims"),
+    )
+
+
+def _parameters(model: Model) -> str:
+    if "params" in model.guess:
+        return "not recorded"
+    named = next((name for name, fields in PARAMETER_SETS.items() if fields == model.params), None)
+    return named or " ".join(f"`{field}`" for field in sorted(model.params))
+
+
+def _guess(row: ErrorSpec | Model, field: str) -> str:
+    return " *(guess)*" if field in row.guess else ""
+
+
+def _literal(text: str) -> str:
+    return f"`{text}`"
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

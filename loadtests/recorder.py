@@ -1,0 +1,73 @@
+"""Where the users of one process put what they measured, and how it gets from worker processes to the master.
+
+It is kept beside Locust's statistics, not in them: an entry of its own for each kind of duration would be added up into
+Locust's Aggregated row, and make its counts and percentiles wrong. Knows Locust's events by their arguments alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from loadtests.tally import Ledger, Tally
+
+#: The member of Locust's worker reports that is ours.
+KEY = "qfkit"
+
+
+class Recorder:
+    """Collects, and hands on what is new.
+
+    Args:
+        name: of this process, among those that make load.
+        cpu: seconds of processor time that this process has used.
+        now: a monotonic clock, in seconds.
+    """
+
+    def __init__(self, name: str, *, cpu: Callable[[], float], now: Callable[[], float]) -> None:
+        self._name = name
+        self._cpu, self._now = cpu, now
+        self.reset()
+
+    def reset(self) -> None:
+        """A new run begins."""
+        self._fresh = Ledger()
+        self._total = Ledger()
+        self._began = self._cpu(), self._now()
+
+    def tally(self, scenario: str) -> Tally:
+        """Where to count what happens now. Ask again for each call: it changes hands in between."""
+        return self._fresh.tally(scenario)
+
+    def take(self) -> Ledger:
+        """What was counted since the last time; it stays in `total`."""
+        fresh, self._fresh = self._fresh, Ledger()
+        if fresh.tallies:
+            cpu, now = self._began
+            elapsed = self._now() - now
+            if elapsed > 0:
+                fresh.generators[self._name] = (self._cpu() - cpu) / elapsed
+        self._total.merge(fresh)
+        return fresh
+
+    @property
+    def total(self) -> Ledger:
+        """All that was counted, here and in the workers that have reported."""
+        self.take()
+        return self._total
+
+    def lose(self, worker: str) -> None:
+        """Note that a worker's last figures never came."""
+        self._total.lost.append(worker)
+
+    # Listeners of Locust's events
+
+    def report_to_master(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
+        """On a worker: put what is new into the report that Locust is about to send."""
+        self._name = client_id
+        data[KEY] = self.take().to_dict()
+
+    def worker_report(self, client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG002 - Locust passes it
+        """On the master: add what a worker reports."""
+        if KEY in data:
+            self._total.merge(Ledger.from_dict(data[KEY]))

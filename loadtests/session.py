@@ -1,0 +1,120 @@
+"""The gate that every HTTP request of a load test passes: it is allowed, counted and timed here. Knows no Locust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from loadtests.measures import StreamTimer
+from loadtests.plan import PlanError, Traffic, is_loopback
+from qfkit.protocol.dialects import route
+
+
+class BudgetSpent(Exception):
+    """``max_requests`` requests were sent; this one was not."""
+
+
+class Gate:
+    """What all users of a process share: which hosts may be reached, and how many requests may still be sent.
+
+    The check stands here, behind the client, and not only where options are read: whatever a variable of the environment,
+    a redirect or a token service's address says, nothing leaves for a host that was not meant.
+    """
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._live = traffic.live
+        self._left = traffic.max_requests
+        self._known: set[str] = set()
+
+    def admit(self, url: str) -> None:
+        """Count a request that is about to be sent.
+
+        Raises:
+            BudgetSpent: it would be one too many.
+            PlanError: it would leave this machine, and nobody said ``live``.
+        """
+        host = urlsplit(url).hostname or ""
+        if host not in self._known:
+            if not self._live and not is_loopback(host):
+                raise PlanError(
+                    f"a request to {host} was stopped: it is not this machine, and --live was not given. "
+                    "Check the QIANFAN_*_BASE_URL variables"
+                )
+            self._known.add(host)
+        if self._left is not None:
+            if self._left == 0:
+                raise BudgetSpent
+            self._left -= 1
+
+
+class MeasuredSession(requests.Session):
+    """One user's session; it knows what the call under way has sent, and when.
+
+    Args:
+        gate: is asked before each request.
+        now: a monotonic clock, in seconds.
+        proxies: heed the environment's proxies; they have no business between a client and its own machine.
+    """
+
+    def __init__(self, gate: Gate, now: Callable[[], float], *, proxies: bool) -> None:
+        super().__init__()
+        self.trust_env = proxies
+        self._gate = gate
+        self._now = now
+        self.begin()
+
+    def begin(self) -> None:
+        """A new call begins: forget what the last one sent."""
+        self.requests = 0
+        self.token_requests = 0
+        self.timer: StreamTimer | None = None
+
+    @property
+    def sent(self) -> float | None:
+        """The moment just before the call's first inference request was sent, None before that."""
+        return self.timer.sent if self.timer else None
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        """Send one request, if the gate lets it pass.
+
+        Raises:
+            BudgetSpent, PlanError: it does not.
+        """
+        url = request.url or ""
+        self._gate.admit(url)
+        self.requests += 1
+        target = route(urlsplit(url).path)
+        if target is not None and target.operation == "token":
+            self.token_requests += 1
+            return super().send(request, **kwargs)
+        if self.timer is None:  # an attempt after the first is still the same call: its caller waits from the first on
+            self.timer = StreamTimer(self._now())
+        response = super().send(request, **kwargs)
+        if kwargs.get("stream"):
+            self.timer.headers_arrived(self._now())
+            response.raw = _Watched(response.raw, self.timer, self._now)
+        return response
+
+
+class _Watched:
+    """A urllib3 response that notes when its body begins to arrive. All else is the response's own."""
+
+    __slots__ = ("_now", "_raw", "_timer")
+
+    def __init__(self, raw: Any, timer: StreamTimer, now: Callable[[], float]) -> None:
+        self._raw = raw
+        self._timer = timer
+        self._now = now
+
+    def read1(self, *args: Any, **kwargs: Any) -> bytes:
+        """As urllib3's."""
+        data: bytes = self._raw.read1(*args, **kwargs)
+        if data:
+            self._timer.body_arrived(self._now())
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)

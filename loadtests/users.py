@@ -1,0 +1,144 @@
+"""Locust users that call Qianfan through the reference client: signed, and by default never retried.
+
+Locust's own statistics get one entry a call. What they cannot hold (first tokens, gaps, codes, attempts) goes to the
+`recorder`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import TYPE_CHECKING, ClassVar
+
+from gevent import GreenletExit
+from locust import User, task
+from locust.exception import StopTest, StopUser
+
+from loadtests.plan import PlanError, Scenario
+from loadtests.session import BudgetSpent, MeasuredSession
+from loadtests.tally import Failure
+from loadtests.wiring import bench_of
+from qfkit.client import Client, ConfigurationError, QianfanError, RetryPolicy
+from qfkit.client.attempts import Attempt
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+logger = logging.getLogger(__name__)
+
+_numbers = itertools.count()
+
+
+class QianfanUser(User):  # type: ignore[misc]  # Locust has no types
+    """One user with a client, a connection and a choice of prompts of its own.
+
+    Raises:
+        StopTest: the plan cannot be run: nothing may be sent to this host, or the keys are missing.
+    """
+
+    abstract = True
+    scenario: ClassVar[Scenario]
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        try:
+            self.bench = bench_of(environment, self.host)
+            traffic = self.bench.traffic
+            self.session = MeasuredSession(self.bench.gate, time.perf_counter, proxies=traffic.live)
+            self.client = new_client(self.bench, self.session)
+        except (PlanError, ConfigurationError) as error:
+            self.environment.process_exit_code = 2
+            raise StopTest(str(error)) from error
+        self.random = Random(f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}")
+
+    def on_stop(self) -> None:
+        """Give the connection back."""
+        self.client.close()
+        self.session.close()
+
+    def ask(self, prompt: str) -> tuple[Attempt, ...]:
+        """Make one call and read its answer to the end; the attempts that it took."""
+        raise NotImplementedError
+
+    def measure(self) -> None:
+        """Make one call and count what comes of it.
+
+        Raises:
+            StopUser: the budget is spent.
+            StopTest: the call cannot be made as planned.
+        """
+        session, recorder = self.session, self.bench.recorder
+        session.begin()
+        began, start = time.time(), time.perf_counter()
+        attempts: tuple[Attempt, ...] = ()
+        error: QianfanError | None = None
+        try:
+            attempts = self.ask(self.random.choice(self.bench.prompts))
+        except GreenletExit:
+            recorder.tally(self.scenario).interrupted()
+            raise
+        except BudgetSpent:
+            self.bench.stop_soon()
+            raise StopUser from None
+        except (PlanError, ConfigurationError) as wrong:
+            self.environment.process_exit_code = 2
+            raise StopTest(str(wrong)) from wrong
+        except QianfanError as failure:
+            attempts, error = failure.attempts, failure
+        finally:
+            end = time.perf_counter()
+            recorder.tally(self.scenario).sent(requests=session.requests, token_requests=session.token_requests)
+        latency = end - (start if session.sent is None else session.sent)
+        tally = recorder.tally(self.scenario)
+        tally.attempts_failed(attempt_failures(attempts, error))
+        if error is None:
+            tally.succeeded(began=began, latency=latency, timer=session.timer if self.scenario == "stream" else None)
+        else:
+            tally.failed_with(call_failure(error), began=began, latency=latency)
+        self.environment.events.request.fire(
+            request_type=self.scenario,
+            name=self.bench.traffic.dialect,
+            response_time=latency * 1000,
+            response_length=0,
+            exception=error,
+            context={},
+        )
+
+
+class ChatUser(QianfanUser):
+    """Scenario ``qps``: asks for whole answers, one after the other."""
+
+    scenario: ClassVar[Scenario] = "qps"
+
+    def ask(self, prompt: str) -> tuple[Attempt, ...]:
+        """One chat call."""
+        return self.client.chat(prompt).attempts
+
+    @task  # type: ignore[untyped-decorator]  # Locust has no types
+    def chat(self) -> None:
+        """Ask for a whole answer."""
+        self.measure()
+
+
+class StreamUser(QianfanUser):
+    """Scenario ``stream``: asks for streams, one after the other, and notes when each piece comes."""
+
+    scenario: ClassVar[Scenario] = "stream"
+
+    def ask(self, prompt: str) -> tuple[Attempt, ...]:
+        """One stream, read to its end."""
+        with self.client.stream(prompt) as stream:
+            timer = self.session.timer
+            assert timer is not None
+            for chunk in stream:
+                timer.chunk_arrived(time.perf_counter(), chunk.text)
+            return stream.attempts
+
+    @task  # type: ignore[untyped-decorator]  # Locust has no types
+    def stream(self) -> None:
+        """Ask for a stream."""
+        self.measure()

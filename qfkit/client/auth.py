@@ -1,0 +1,378 @@
+"""The four ways to say who asks, one class each; every attempt is signed afresh.
+
+A scheme has two verbs. `Auth.authorize` puts the proof on a request that is otherwise ready to go, the last thing that
+happens before it is sent. `Auth.renew` is told that the service refused a proof, and says whether a new one may do
+better; it is the client that then sends the request again, once.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import parse_qsl, quote, urlencode
+
+from requests import PreparedRequest
+
+from qfkit.client.answers import read_json
+from qfkit.client.credentials import require
+from qfkit.client.exceptions import APIError, ConfigurationError, InvalidReply
+from qfkit.client.tokens import ReadyToken, Token, TokenCache, TokenSource
+from qfkit.client.transport import Outgoing, Transport, host_header
+from qfkit.clock import Clock
+from qfkit.protocol.credentials import ENVIRONMENT, Credentials
+from qfkit.protocol.dialects import IAM_TOKEN, OAUTH_TOKEN, InferenceDialect
+from qfkit.protocol.messages import Json
+from qfkit.protocol.signing.bce_auth_v1 import format_bce_date, sign_bce
+from qfkit.protocol.signing.hmac_headers import SIGNATURE_HEADER, sign_hmac
+
+#: Seconds that a bce-auth-v1 signature holds: what the Python and Go SDKs ask for (wire reference 2.2).
+_SIGNATURE_LIFE = 300
+#: Seconds that an IAM bearer token is asked to live: the Python SDK's default (2.3).
+_BEARER_LIFE = 43_200
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Proof:
+    """What went out to prove who asks.
+
+    Attributes:
+        sensitive: its secret parts, to be struck out of whatever is written.
+        token: the token, for the schemes that send one.
+    """
+
+    sensitive: tuple[str, ...] = ()
+    token: str | None = None
+
+
+class Auth(Protocol):
+    """One way to say who asks. Used from many threads at once."""
+
+    @property
+    def scheme(self) -> str:
+        """``hmac``, ``access_token``, ``bce-auth-v1`` or ``bearer``."""
+        ...
+
+    def authorize(self, request: PreparedRequest) -> Proof:
+        """Put the proof on ``request``, which is otherwise ready.
+
+        Raises:
+            QianfanError: a token was needed and could not be had.
+        """
+        ...
+
+    def renew(self, error: APIError, proof: Proof) -> bool:
+        """Whether ``error`` says that ``proof`` has grown stale, and a new one can be had."""
+        ...
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be written down, beyond the credentials."""
+        ...
+
+
+class _Signing:
+    """A scheme that signs: nothing can grow stale, nothing is kept."""
+
+    def renew(self, error: APIError, proof: Proof) -> bool:  # noqa: ARG002 - as `Auth`
+        """Always False: the next attempt is signed afresh anyway."""
+        return False
+
+    def secrets(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+
+class HmacAuth(_Signing):
+    """text_generation: four ``X-Bce-*`` headers over method, path, body, time and nonce (form B)."""
+
+    scheme = "hmac"
+
+    def __init__(self, access_key: str, secret_key: str, clock: Clock, nonce: Callable[[], str]) -> None:
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._clock = clock
+        self._nonce = nonce
+
+    def authorize(self, request: PreparedRequest) -> Proof:
+        """Sign what is about to be sent."""
+        headers = sign_hmac(
+            access_key=self._access_key,
+            secret_key=self._secret_key,
+            method=request.method or "",
+            target=request.path_url,
+            body=_body(request),
+            timestamp=int(self._clock.time()),
+            nonce=self._nonce(),
+        )
+        request.headers.update(headers)
+        return Proof((headers[SIGNATURE_HEADER],))
+
+
+class BceAuth(_Signing):
+    """v1 with IAM keys, and the IAM token service: ``Authorization: bce-auth-v1/…`` over path, query and headers."""
+
+    scheme = "bce-auth-v1"
+
+    def __init__(self, access_key: str, secret_key: str, clock: Clock) -> None:
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._clock = clock
+
+    def authorize(self, request: PreparedRequest) -> Proof:
+        """Sign what is about to be sent."""
+        now = self._clock.time()
+        path, _, query = request.path_url.partition("?")
+        # What is signed must be what is sent, so Host is set here and not left to http.client.
+        signed = {"Host": host_header(request.url or ""), "x-bce-date": format_bce_date(now)}
+        if "Content-Type" in request.headers:
+            signed["Content-Type"] = str(request.headers["Content-Type"])
+        value = sign_bce(
+            access_key=self._access_key,
+            secret_key=self._secret_key,
+            method=request.method or "",
+            path=path,
+            params=parse_qsl(query, keep_blank_values=True),
+            headers=signed,
+            timestamp=now,
+            expiration=_SIGNATURE_LIFE,
+            signed_headers=sorted(name.lower() for name in signed),
+        )
+        request.headers.update(signed)
+        request.headers["Authorization"] = value
+        return Proof((value.rpartition("/")[2],))
+
+
+class _TokenAuth:
+    """A scheme that sends a token, which may be refused although it was good."""
+
+    #: Codes that say so (2.1, 2.4).
+    stale_codes: frozenset[int | str] = frozenset()
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source
+
+    def renew(self, error: APIError, proof: Proof) -> bool:
+        """Whether the token was refused and another can be had."""
+        return error.code in self.stale_codes and proof.token is not None and self._source.discard(proof.token)
+
+    def secrets(self) -> tuple[str, ...]:
+        """The token now held."""
+        return self._source.secrets()
+
+
+class AccessTokenAuth(_TokenAuth):
+    """v1 with an application's keys: ``?access_token=``, from OAuth or ready."""
+
+    scheme = "access_token"
+    stale_codes = frozenset({110, 111})
+
+    def authorize(self, request: PreparedRequest) -> Proof:
+        """Add the token to the query, fetched first if there is none."""
+        token = self._source.get()
+        request.url = f"{request.url}?access_token={quote(token, '')}"
+        return Proof((token,), token)
+
+
+class BearerAuth(_TokenAuth):
+    """v2: ``Authorization: Bearer``, with an API key or a token from IAM, and the application if there are several."""
+
+    scheme = "bearer"
+    stale_codes = frozenset({"invalid_iam_token"})
+
+    def __init__(self, source: TokenSource, app_id: str | None) -> None:
+        super().__init__(source)
+        self._app_id = app_id
+
+    def authorize(self, request: PreparedRequest) -> Proof:
+        """Set the header, with a token fetched first if there is none."""
+        token = self._source.get()
+        request.headers["Authorization"] = f"Bearer {token}"
+        if self._app_id:
+            request.headers["appid"] = self._app_id
+        return Proof((token,), token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthSetup:
+    """What the schemes are made from. ``base_url`` also serves OAuth."""
+
+    credentials: Credentials
+    base_url: str
+    iam_base_url: str
+    app_id: str | None
+    transport: Transport
+    clock: Clock
+    nonce: Callable[[], str]
+
+
+def new_nonce() -> str:
+    """32 hexadecimal digits that nobody can foresee."""
+    return uuid.uuid4().hex
+
+
+def make_auth(dialect: InferenceDialect, scheme: str | None, setup: AuthSetup) -> Auth:
+    """The scheme for a dialect: the named one, or the first for which there are keys.
+
+    Raises:
+        ConfigurationError: the dialect has no such scheme, or keys are missing or cannot stand in a header.
+    """
+    keys = setup.credentials
+    for name, variable in ENVIRONMENT.items():
+        if _half_characters(getattr(keys, name)):
+            raise ConfigurationError(f"{name} ({variable}) is not text: it was read with the wrong encoding")
+    known = SCHEMES[dialect]
+    if scheme is None:
+        complete = (name for name in known if any(all(getattr(keys, key) for key in row) for row in _KEYS[name]))
+        scheme = next(complete, known[0])
+        require(keys, dialect, *(row for name in known for row in _KEYS[name]))
+    elif scheme not in known:
+        raise ConfigurationError(f"dialect {dialect} has no auth scheme {scheme!r}; it has {', '.join(known)}")
+    else:
+        require(keys, scheme, *_KEYS[scheme])
+    return _MAKERS[scheme](setup)
+
+
+#: Dialect -> its schemes; the first for which there are keys is taken. v1 prefers the application's keys as the
+#: official Python SDK does.
+SCHEMES: dict[InferenceDialect, tuple[str, ...]] = {
+    "text_generation": ("hmac",),
+    "v1": ("access_token", "bce-auth-v1"),
+    "v2": ("bearer",),
+}
+#: Scheme -> the sets of keys of which one must be complete.
+_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "hmac": (("access_key", "secret_key"),),
+    "access_token": (("ak", "sk"), ("access_token",)),
+    "bce-auth-v1": (("access_key", "secret_key"),),
+    "bearer": (("bearer_token",), ("access_key", "secret_key")),
+}
+
+
+def _hmac(setup: AuthSetup) -> Auth:
+    return HmacAuth(*_iam_keys(setup.credentials), setup.clock, setup.nonce)
+
+
+def _bce(setup: AuthSetup) -> Auth:
+    return BceAuth(*_iam_keys(setup.credentials), setup.clock)
+
+
+def _access_token(setup: AuthSetup) -> Auth:
+    keys = setup.credentials
+    if not (keys.ak and keys.sk):
+        return AccessTokenAuth(ReadyToken(keys.access_token or ""))
+    return AccessTokenAuth(TokenCache(setup.clock, OAuthFetch(keys.ak, keys.sk, setup), keys.access_token))
+
+
+def _bearer(setup: AuthSetup) -> Auth:
+    keys = setup.credentials
+    ready = _in_header("bearer_token", keys.bearer_token) if keys.bearer_token else None
+    if keys.access_key and keys.secret_key:
+        return BearerAuth(TokenCache(setup.clock, IamFetch(setup), ready), setup.app_id)
+    return BearerAuth(ReadyToken(ready or ""), setup.app_id)
+
+
+_MAKERS: dict[str, Callable[[AuthSetup], Auth]] = {
+    "hmac": _hmac,
+    "bce-auth-v1": _bce,
+    "access_token": _access_token,
+    "bearer": _bearer,
+}
+
+
+class OAuthFetch:
+    """Buys an access token with an application's keys; all parameters stand in the query (2.1)."""
+
+    def __init__(self, ak: str, sk: str, setup: AuthSetup) -> None:
+        query = urlencode({"grant_type": "client_credentials", "client_id": ak, "client_secret": sk})
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        self._outgoing = Outgoing("POST", f"{setup.base_url}{OAUTH_TOKEN}?{query}", b"{}", headers)
+        self._setup = setup
+
+    def __call__(self) -> Token:
+        """Fetch one.
+
+        Raises:
+            APIError: dialect ``oauth``; the keys were refused.
+            InvalidReply: the answer holds no token.
+            TransportError: no answer.
+        """
+        setup = self._setup
+        answer = setup.transport.send(self._outgoing, lambda _: None)
+        data = read_json("oauth", answer, now=setup.clock.time(), secrets=setup.credentials.secrets())
+        return Token(_token(data, "access_token", "OAuth"), _positive(data.get("expires_in")))
+
+
+class IamFetch:
+    """Buys a bearer token with an IAM key pair (2.3)."""
+
+    def __init__(self, setup: AuthSetup) -> None:
+        self._setup = setup
+        self._auth = BceAuth(*_iam_keys(setup.credentials), setup.clock)
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        url = f"{setup.iam_base_url}{IAM_TOKEN}?expireInSeconds={_BEARER_LIFE}"
+        self._outgoing = Outgoing("GET", url, None, headers)
+
+    def __call__(self) -> Token:
+        """Fetch one. Fails as `OAuthFetch`, with dialect ``iam``."""
+        setup = self._setup
+        proof = Proof()
+
+        def sign(request: PreparedRequest) -> None:
+            nonlocal proof
+            proof = self._auth.authorize(request)
+
+        answer = setup.transport.send(self._outgoing, sign)
+        secrets = (*setup.credentials.secrets(), *proof.sensitive)
+        data = read_json("iam", answer, now=setup.clock.time(), secrets=secrets)
+        return Token(_token(data, "token", "IAM"), _life(data))
+
+
+def _body(request: PreparedRequest) -> bytes:
+    body = request.body
+    return body if isinstance(body, bytes) else (body or "").encode()
+
+
+def _iam_keys(credentials: Credentials) -> tuple[str, str]:
+    return _in_header("access_key", credentials.access_key or ""), credentials.secret_key or ""
+
+
+def _in_header(name: str, value: str) -> str:
+    if not _fits_header(value) or (name == "access_key" and "/" in value):
+        raise ConfigurationError(
+            f"{name} ({ENVIRONMENT[name]}) is not one word of printable ASCII: a blank, a line break or a quote was "
+            "copied along, or it is not a key at all"
+        )
+    return value
+
+
+def _half_characters(value: str | None) -> bool:
+    return value is not None and any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _fits_header(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
+
+
+def _token(data: Json, name: str, service: str) -> str:
+    value = data.get(name)
+    if isinstance(value, str) and value and _fits_header(value):
+        return value
+    raise InvalidReply(f"the {service} service answered without a usable {name!r}; got keys {sorted(data)}")
+
+
+def _life(data: Json) -> float | None:
+    # The difference of two of the service's own times, so that a client whose clock is off judges right.
+    try:
+        created, expires = (datetime.fromisoformat(str(data[name]).replace("Z", "+00:00")) for name in _TIMES)
+        return _positive((expires - created).total_seconds())
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+_TIMES = ("createTime", "expireTime")
+
+
+def _positive(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0 else None

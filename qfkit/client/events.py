@@ -1,0 +1,152 @@
+"""From the bytes of a stream to chunks, without I/O: what each dialect sends, how it ends, how it fails.
+
+The rules (wire reference 3.4, 3.5, 4.3, 8.7; design notes 4):
+
+* A stream is SSE, or one JSON object a line (text_generation does that for clients that do not ask for SSE). The first
+  character tells: JSON begins with ``{``, and no SSE line that means anything does.
+* An error may come in the middle: an event, or a bare line of JSON, that carries ``error_code`` or ``error``.
+* v1 is done at ``is_end``; nothing follows. v2 and text_generation are done at ``[DONE]``, or when the bytes end
+  after a ``finish_reason``: usage may stand in an event between the two.
+* Bytes that end before that are a truncated stream, whether or not HTTP framing was kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from qfkit.client.exceptions import APIError, InvalidReply, QianfanError
+from qfkit.protocol.messages import Chunk, Json, MalformedReply, parse_chunk
+from qfkit.protocol.sse import Decoder, LineDecoder, SSEError
+
+#: The longest line of a stream, in bytes: far above any event, so that a peer that never ends a line is noticed.
+_MAX_LINE = 16 * 1024 * 1024
+_DONE = "[DONE]"
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+
+
+class EventReader:
+    """Turns bytes, fed in any pieces, into the payloads of events, whichever of the two framings they come in."""
+
+    __slots__ = ("_head", "_lines", "_payloads", "_sse")
+
+    def __init__(self) -> None:
+        self._head: bytes | None = b""  # until a character that tells the framing has come
+        self._sse: Decoder | None = None
+        self._lines: LineDecoder | None = None
+        self._payloads: list[str] = []
+
+    def feed(self, data: bytes) -> list[str]:
+        """The payloads that ``data`` completed.
+
+        Raises:
+            SSEError: a line is longer than 16 MiB.
+        """
+        if self._head is not None:
+            data = self._head + data
+            first = data.lstrip(_BLANK)[:1]
+            if not first:
+                self._head = data
+                return []
+            self._head = None
+            if first == b"{":
+                self._lines = LineDecoder(max_line=_MAX_LINE)
+            else:
+                self._sse = Decoder(max_line=_MAX_LINE, on_ignored=self._ignored)
+        if self._lines is not None:
+            return [line for line in self._lines.feed(data) if line.strip()]
+        if self._sse is None:
+            return []
+        return [event.data for event in self._sse.feed(data)] + self._bare()
+
+    def close(self) -> list[str]:
+        """What had no proper end when the bytes ended: at most one payload, perhaps cut short."""
+        if self._lines is not None:
+            return [line for line in self._lines.close() if line.strip()]
+        if self._sse is None:
+            return []
+        return [event.data for event in self._sse.close()] + self._bare()
+
+    def _ignored(self, line: str) -> None:
+        if line.startswith("{"):
+            self._payloads.append(line)
+
+    def _bare(self) -> list[str]:
+        if not self._payloads:
+            return []
+        bare, self._payloads = self._payloads, []
+        return bare
+
+
+class ChunkReader:
+    """Turns the bytes of one stream into chunks, and knows when it is done.
+
+    Args:
+        dialect: the API family.
+        check: what error a JSON object reports, None when it reports none.
+
+    Attributes:
+        done: the service has said that the answer is complete, and that nothing follows.
+        complete: the service has said that the answer is complete; more bytes (usage, ``[DONE]``) may follow.
+        failure: what went wrong, after the chunks that were returned; nothing is read any more then.
+    """
+
+    __slots__ = ("_check", "_dialect", "_events", "complete", "done", "failure")
+
+    def __init__(self, dialect: str, check: Callable[[Json], APIError | None]) -> None:
+        self._dialect = dialect
+        self._check = check
+        self._events = EventReader()
+        self.done = False
+        self.complete = False
+        self.failure: QianfanError | None = None
+
+    def feed(self, data: bytes) -> list[Chunk]:
+        """The chunks that ``data`` completed; see ``done`` and ``failure`` after each call."""
+        try:
+            payloads = self._events.feed(data)
+        except SSEError as error:
+            self.failure = InvalidReply(f"the {self._dialect} service sent a stream that is none: {error}")
+            return []
+        chunks: list[Chunk] = []
+        for payload in payloads:
+            try:
+                chunk = self._chunk(payload)
+            except (ValueError, APIError) as error:
+                self.failure = self._explain(error)
+            else:
+                if chunk is not None:
+                    chunks.append(chunk)
+            if self.done or self.failure:
+                break
+        return chunks
+
+    def close(self) -> list[Chunk]:
+        """The bytes have ended: the chunk that stood unfinished, if it is whole all the same."""
+        try:
+            found = [self._chunk(payload) for payload in self._events.close()]
+        except ValueError:
+            return []  # cut short: the stream is truncated, and says so by not being complete
+        except APIError as error:
+            self.failure = error
+            return []
+        return [chunk for chunk in found if chunk is not None]
+
+    def _chunk(self, payload: str) -> Chunk | None:
+        if payload.strip() == _DONE:
+            self.done = self.complete = True
+            return None
+        body = json.loads(payload)
+        if isinstance(body, dict) and (error := self._check(body)) is not None:
+            raise error
+        chunk = parse_chunk(self._dialect, body)
+        if chunk.is_last:
+            self.complete = True
+            self.done = self._dialect == "v1"
+        return chunk
+
+    def _explain(self, error: ValueError | APIError) -> QianfanError:
+        if isinstance(error, APIError):
+            return error
+        what = str(error) if isinstance(error, MalformedReply) else "it is not JSON"
+        return InvalidReply(f"the {self._dialect} service sent an event that cannot be read: {what}")

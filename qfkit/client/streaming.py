@@ -1,0 +1,253 @@
+"""An answer as it is being written: an iterator of chunks that owns a connection and gives it back."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+from qfkit.client.attempts import Attempt, AttemptLog, Running
+from qfkit.client.events import ChunkReader
+from qfkit.client.exceptions import APIError, QianfanError, StreamError, StreamTruncated, TransportError
+from qfkit.client.replies import Reply
+from qfkit.client.transport import Answer
+from qfkit.protocol.messages import Chunk, Json, Usage
+
+
+class Stream(Iterator[Chunk]):
+    """A streamed answer.
+
+    `Client.stream` returns it when the first content is there: errors before that are raised there, after the same
+    retries as for a whole answer. Iterate over it once, in one thread. Its connection goes back to the pool when the
+    answer is complete, and is closed when the stream is closed, fails, or is dropped before its end.
+
+    Attributes:
+        text: what has come of the answer; after the loop all of it.
+        reasoning: the same of a reasoning model's thoughts.
+        usage: tokens that the service counted, None until it says.
+        finish_reason: why the answer ended, None until it has.
+        id: the service's id of the answer.
+        model: the model that answers (v2), or that was asked (v1).
+        ttft: seconds from the start of the call to the first content, waits included; None if there was none.
+        latency: seconds from the start of the call to the last chunk handed out.
+        headers: of the HTTP answer; names in any case.
+        request_id: the service's id of the request.
+
+    Raises:
+        StreamTruncated: it ended, or stalled for the read timeout, before the service said that it was done.
+        StreamError: the service reported an error in the middle, or sent what cannot be read.
+    """
+
+    def __init__(
+        self,
+        *,
+        answer: Answer,
+        reader: ChunkReader,
+        log: AttemptLog,
+        running: Running,
+        model: str | None,
+        request_id: str | None,
+        on_end: Callable[[Stream, QianfanError | None], None],
+    ) -> None:
+        self._answer = answer
+        self._pieces = answer.chunks()
+        self._reader = reader
+        self._log = log
+        self._running = running
+        self._on_end = on_end
+        self._ready: deque[Chunk] = deque()
+        self._failure: QianfanError | None = None
+        self._ended = False
+        self._told = False
+        self._calls: list[Json] = []
+        self._last: Json = {}
+        self._count = 0
+        self.text = ""
+        self.reasoning = ""
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.id: str | None = None
+        self.model = model
+        self.ttft: float | None = None
+        self.latency = 0.0
+        self.headers: Mapping[str, str] = answer.headers
+        self.request_id = request_id
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "closed" if self._ended else "open"
+        return f"<Stream {state}, {self._count} chunks, {len(self.text)} characters>"
+
+    @property
+    def complete(self) -> bool:
+        """The service has said that the answer is done."""
+        return self._reader.complete
+
+    @property
+    def tool_calls(self) -> tuple[Json, ...]:
+        """What the model wants called, as far as it has come, pieces put together."""
+        return tuple(self._calls)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The HTTP requests that it took; the last one lasts until the stream ends."""
+        return self._log.attempts()
+
+    def open(self) -> None:
+        """Read up to the first content, or to the end of an answer that has none. `Client.stream` does this.
+
+        Raises:
+            QianfanError: what the attempt failed with.
+        """
+        while not self._ended:
+            self._pull()
+            if any(_has_content(chunk) for chunk in self._ready):
+                self.ttft = self._log.elapsed()
+                return
+        if self._failure is not None:
+            raise self._failure
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Chunk:
+        while not self._ready and not self._ended:
+            self._pull()
+        if self._ready:
+            return self._hand_out(self._ready.popleft())
+        failure, self._failure = self._failure, None
+        error = None if failure is None else self._spoiled(failure)
+        if not self._told and (error is not None or self.complete):
+            self._told = True
+            self._on_end(self, error)
+        if error is not None:
+            raise error from failure
+        raise StopIteration
+
+    def reply(self) -> Reply:
+        """Read the rest, and return the whole as `Client.chat` would have.
+
+        Raises:
+            StreamError: as iterating does.
+        """
+        for _ in self:
+            pass
+        last = self._last
+        return Reply(
+            text=self.text,
+            reasoning=self.reasoning,
+            usage=self.usage,
+            finish_reason=self.finish_reason,
+            tool_calls=self.tool_calls,
+            id=self.id,
+            model=self.model,
+            is_truncated=last.get("is_truncated") is True or self.finish_reason == "length",
+            need_clear_history=last.get("need_clear_history") is True,
+            request_id=self.request_id,
+            attempts=self.attempts,
+            latency=self.latency,
+            headers=self.headers,
+            raw=last,
+        )
+
+    def close(self) -> None:
+        """Stop reading. The service sees its connection closed, unless the answer is complete. Safe to repeat."""
+        self._ready.clear()
+        self._failure = None
+        if not self._ended:
+            self._ended = True
+            self._log.end(self._running)
+        self._answer.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # Nothing in here refers back to the stream, so a loop left by `break` closes its connection at once.
+        if "_answer" in self.__dict__:
+            self._answer.close()
+
+    def _pull(self) -> None:
+        """Read once: chunks go to ``_ready``, what went wrong to ``_failure``."""
+        reader = self._reader
+        try:
+            piece = next(self._pieces, b"")
+        except TransportError as error:
+            self._ready += reader.close()
+            self._finish(reader.failure or (None if reader.complete else error))
+            return
+        except BaseException:  # KeyboardInterrupt: nobody will read on
+            self.close()
+            raise
+        self._ready += reader.feed(piece) if piece else reader.close()
+        if reader.failure is not None:
+            self._finish(reader.failure)
+        elif reader.done:
+            self._answer.finish()
+            self._finish(None)
+        elif not piece:
+            self._finish(None if reader.complete else StreamTruncated("the body ended", retryable=True))
+
+    def _finish(self, failure: QianfanError | None) -> None:
+        self._ended = True
+        self._failure = failure
+        self._log.end(self._running, failure)
+        self._answer.close()
+
+    def _spoiled(self, failure: QianfanError) -> StreamError:
+        """``failure``, now that content has been handed out: no retry, and the text so far comes along."""
+        said = f"after {self._count} chunks ({len(self.text)} characters)"
+        if isinstance(failure, (TransportError, StreamTruncated)):
+            error: StreamError = StreamTruncated(
+                f"the stream broke off {said}, before the service said that it was done: {failure.summary}. "
+                "What came is in .text",
+                text=self.text,
+                chunks=self._count,
+            )
+        else:
+            advice = "" if isinstance(failure, APIError) else ". What came is in .text"
+            error = StreamError(
+                f"the stream failed {said}: {failure.args[0]}{advice}", text=self.text, chunks=self._count
+            )
+        error.attempts = self.attempts
+        return error
+
+    def _hand_out(self, chunk: Chunk) -> Chunk:
+        self._count += 1
+        self.latency = self._log.elapsed()
+        self.text += chunk.text
+        self.reasoning += chunk.reasoning
+        self.usage = chunk.usage or self.usage
+        self.finish_reason = chunk.finish_reason or self.finish_reason
+        self._last = raw = chunk.raw
+        if isinstance(found := raw.get("id"), str):
+            self.id = found
+            self.request_id = self.request_id or found
+        if isinstance(found := raw.get("model"), str):
+            self.model = found
+        for piece in chunk.tool_calls:
+            _add_tool_call(self._calls, piece)
+        return chunk
+
+
+def _has_content(chunk: Chunk) -> bool:
+    return bool(chunk.text or chunk.reasoning or chunk.tool_calls)
+
+
+def _add_tool_call(calls: list[Json], piece: Json) -> None:
+    """Add a delta: v2 sends a call in pieces that share an ``index`` (4.3), v1 whole."""
+    index = piece.get("index")
+    known = next((call for call in calls if index is not None and call.get("index") == index), None)
+    if known is None:
+        calls.append(copy.deepcopy(piece))
+        return
+    function: Any = known.setdefault("function", {})
+    more = piece.get("function")
+    if isinstance(function, dict) and isinstance(more, dict) and isinstance(more.get("arguments"), str):
+        function["arguments"] = f"{function.get('arguments') or ''}{more['arguments']}"

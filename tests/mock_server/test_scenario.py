@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mock_server.scenario import Answer, Failure, Pace, Script, pieces_of
+
+
+@given(st.lists(st.tuples(st.sampled_from([18, 336100, 500]), st.integers(1, 20)), max_size=5))
+def test_steps_are_met_in_order_and_exactly_as_often_as_queued(steps):
+    script = Script()
+    for code, times in steps:
+        script.add(Failure(code=code), times)
+    wanted = [code for code, times in steps for _ in range(times)]
+    got = [script.take().action for _ in wanted]
+    assert [action.code for action in got if isinstance(action, Failure)] == wanted
+    assert isinstance(script.take().action, Answer)
+
+
+def test_64_threads_meet_a_step_exactly_as_often_as_queued():
+    script = Script()
+    script.add(Failure(code=18), 500)
+    with ThreadPoolExecutor(64) as pool:
+        taken = list(pool.map(lambda _: type(script.take().action).__name__, range(2000)))
+    assert Counter(taken) == {"Failure": 500, "Answer": 1500}
+
+
+def test_the_journal_is_told_which_step_and_how_far_it_is():
+    script = Script()
+    script.add(Failure(code=18), 2)
+    assert [script.take().name for _ in range(3)] == ["fail 18 (1 of 2)", "fail 18 (2 of 2)", "default"]
+
+
+def test_what_is_waiting_is_told_in_words():
+    script = Script()
+    script.add(Failure(code=18), 3)
+    script.add(Answer(text="好"))
+    script.take()
+    assert script.waiting() == ["fail 18 x2", "reply '好' x1"]
+    script.clear()
+    assert script.waiting() == []
+
+
+@pytest.mark.parametrize("times", [0, -1, 1.5, True])
+def test_times_is_a_whole_number_from_1(times):
+    with pytest.raises(ValueError, match="whole number from 1"):
+        Script().add(Answer(), times)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "headers"),
+    [
+        (None, []),
+        (2, [("Retry-After", "2")]),
+        (1.5, [("Retry-After", "2"), ("retry-after-ms", "1500")]),
+        ("soon", [("Retry-After", "soon")]),
+        (datetime(2026, 11, 23, 8, 0, tzinfo=timezone.utc), [("Retry-After", "Mon, 23 Nov 2026 08:00:00 GMT")]),
+    ],
+)
+def test_retry_after_is_written_as_the_rfc_has_it(retry_after, headers):
+    assert Failure(code=429, retry_after=retry_after).headers() == headers
+
+
+def test_a_mistake_is_told_where_it_is_written():
+    with pytest.raises(ValueError, match="18"):
+        Failure(code=1818)
+    with pytest.raises(ValueError, match="retry_after is in seconds"):
+        Failure(code=429, retry_after=-1)
+    with pytest.raises(ValueError, match="ttft is in seconds"):
+        Pace(ttft=-0.1)
+    with pytest.raises(TypeError, match="list of strings"):
+        pieces_of("你好")
