@@ -23,8 +23,9 @@ What each error means, what to do about it, and whether to send the request agai
 the command line.
 
 **Retry** is our judgement: *yes* means that the same request may well succeed after a wait. **Retried by** is whose
-default retry set holds it; [how often](#who-retries-what) is another matter. *(guess)* marks what no source gives. Evidence is *doc* (Baidu's documents), *sdk* (official
-SDKs), *3rd-live* (a real answer that somebody published) or *3rd* (third-party code)."""
+default retry set holds it; [how often](#who-retries-what) is another matter. *(guess)* marks what no source gives.
+Evidence is *doc* (Baidu's documents), *sdk* (official SDKs), *3rd-live* (a real answer that somebody published) or
+*3rd* (third-party code)."""
 
 _DIALECTS: dict[Dialect, str] = {
     "text_generation": """\
@@ -155,7 +156,7 @@ def stale(directory: Path = DOCS) -> list[Path]:
     return found
 
 
-def write(directory: Path = DOCS) -> None:
+def write(directory: Path) -> None:
     """Write every generated file below ``directory``."""
     for name, render in DOCUMENTS.items():
         (directory / name).write_text(render(), encoding="utf-8", newline="\n")
@@ -165,9 +166,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the files that are stale")
     if not parser.parse_args(arguments).check:
-        write()
+        write(DOCS)
         return 0
-    for path in (outdated := stale()):
+    for path in (outdated := stale(DOCS)):
         print(f"{path.relative_to(DOCS.parent)} is stale: run `make docs`", file=sys.stderr)
     return 1 if outdated else 0
 

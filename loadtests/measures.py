@@ -45,7 +45,9 @@ class Histogram:
             ValueError: it is negative: two moments were taken from different clocks, or in the wrong order.
         """
         if seconds < 0:
-            raise ValueError(f"a duration is 0 or more seconds; got {seconds!r}: were both moments read from one clock?")
+            raise ValueError(
+                f"a duration is 0 or more seconds; got {seconds!r}: were both moments read from one clock?"
+            )
         cell = round(seconds * _MICRO)
         self._counts[cell] = self._counts.get(cell, 0) + 1
         self.count += 1

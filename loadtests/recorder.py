@@ -51,6 +51,11 @@ class Recorder:
         return fresh
 
     @property
+    def so_far(self) -> Ledger:
+        """What `take` has handed on, and what workers have reported."""
+        return self._total
+
+    @property
     def total(self) -> Ledger:
         """All that was counted, here and in the workers that have reported."""
         self.take()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ import requests
 
 from loadtests.measures import StreamTimer
 from loadtests.plan import PlanError, Traffic, is_loopback
+from qfkit.client import Client, RetryPolicy
 from qfkit.protocol.dialects import route
 
 
@@ -118,3 +121,44 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
+
+
+def new_client(
+    traffic: Traffic,
+    session: requests.Session,
+    *,
+    random: Random | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Client:
+    """The reference client as one user of a load test has it.
+
+    Args:
+        traffic: where to, in which dialect, how often to try.
+        session: of this user.
+        random: where waits between attempts are drawn.
+        environ: holds the keys, under the official SDK's names.
+
+    Raises:
+        ConfigurationError: keys that the dialect needs are missing; the message names their variables.
+    """
+    return Client.from_env(
+        environ,
+        base_url=traffic.host,
+        # A mock serves tokens, too; a variable that is left over must not send keys elsewhere.
+        iam_base_url=None if traffic.live else traffic.host,
+        dialect=traffic.dialect,
+        model=traffic.model,
+        retry=RetryPolicy(attempts=traffic.attempts),
+        session=session,
+        random=random,
+    )
+
+
+def check_keys(traffic: Traffic, environ: Mapping[str, str] = os.environ) -> None:
+    """Whether the environment holds the keys for this traffic; nothing is sent.
+
+    Raises:
+        ConfigurationError: as `new_client`.
+    """
+    with requests.Session() as session:
+        new_client(traffic, session, environ=environ).close()

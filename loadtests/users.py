@@ -7,10 +7,7 @@ Locust's own statistics get one entry a call. What they cannot hold (first token
 from __future__ import annotations
 
 import itertools
-import logging
-import os
 import time
-from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
@@ -18,17 +15,14 @@ from gevent import GreenletExit
 from locust import User, task
 from locust.exception import StopTest, StopUser
 
+from loadtests.outcomes import attempt_failures, call_failure
 from loadtests.plan import PlanError, Scenario
-from loadtests.session import BudgetSpent, MeasuredSession
-from loadtests.tally import Failure
+from loadtests.session import BudgetSpent, MeasuredSession, new_client
 from loadtests.wiring import bench_of
-from qfkit.client import Client, ConfigurationError, QianfanError, RetryPolicy
-from qfkit.client.attempts import Attempt
+from qfkit.client import Attempt, ConfigurationError, QianfanError
 
 if TYPE_CHECKING:
     from locust.env import Environment
-
-logger = logging.getLogger(__name__)
 
 _numbers = itertools.count()
 
@@ -48,12 +42,11 @@ class QianfanUser(User):  # type: ignore[misc]  # Locust has no types
         try:
             self.bench = bench_of(environment, self.host)
             traffic = self.bench.traffic
+            self.random = Random(f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}")
             self.session = MeasuredSession(self.bench.gate, time.perf_counter, proxies=traffic.live)
-            self.client = new_client(self.bench, self.session)
+            self.client = new_client(traffic, self.session, random=self.random)
         except (PlanError, ConfigurationError) as error:
-            self.environment.process_exit_code = 2
-            raise StopTest(str(error)) from error
-        self.random = Random(f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}")
+            raise self._impossible(error) from error
 
     def on_stop(self) -> None:
         """Give the connection back."""
@@ -85,8 +78,7 @@ class QianfanUser(User):  # type: ignore[misc]  # Locust has no types
             self.bench.stop_soon()
             raise StopUser from None
         except (PlanError, ConfigurationError) as wrong:
-            self.environment.process_exit_code = 2
-            raise StopTest(str(wrong)) from wrong
+            raise self._impossible(wrong) from wrong
         except QianfanError as failure:
             attempts, error = failure.attempts, failure
         finally:
@@ -107,6 +99,10 @@ class QianfanUser(User):  # type: ignore[misc]  # Locust has no types
             exception=error,
             context={},
         )
+
+    def _impossible(self, error: Exception) -> StopTest:
+        self.environment.process_exit_code = 2
+        return StopTest(f"qfkit: {error}")
 
 
 class ChatUser(QianfanUser):

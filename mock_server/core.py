@@ -39,6 +39,9 @@ _METHOD_CODES: dict[str, tuple[str, int | str]] = {
     "console": ("iam", "InvalidHTTPRequest"),
 }
 
+#: v1 operations at which any name may be a service of the user's own (3.1).
+_OPEN_FAMILIES = frozenset({"chat", "completions", "plugin", "plugins", "tokenizer"})
+
 #: v2 has two rows named invalid_model; the one for a model that does not exist is live (5.2).
 _UNKNOWN_MODEL: dict[str, tuple[str, int | str]] = {"v1": ("v1", 3), "v2": ("v2", "invalid_model")}
 
@@ -137,19 +140,20 @@ class _Visit:
 
     def _infer(self, found: Route, account: Account) -> Reply:
         body: Json = {}
-        model: Model | None = None
-        if found.methods != ("GET",):
+        model, unknown = self._v1_model(found)
+        if not unknown and found.methods != ("GET",):
             decoded = decode_object(found.dialect, self._request.body)
             if isinstance(decoded, Problem):
                 return self._refuse_problem(found, decoded)
             body = self._entry.json = decoded
-            self._entry.stream = found.stream or body.get("stream") is True
-            model, unknown = self._model(found, body)
-            if problem := validate(found.dialect, found.operation, body, model=model, size=len(self._request.body)):
-                return self._refuse_problem(found, problem)
-            if unknown:
-                self._entry.diagnosis, self._entry.answered_by = unknown, "validation"
-                return self._reply_error(_row(*_UNKNOWN_MODEL[found.dialect]))
+            self._entry.stream = replies.wants_stream(found, body)
+            if found.dialect == "v2":
+                model, unknown = self._v2_model(body)
+        if unknown:
+            self._entry.diagnosis, self._entry.answered_by = unknown, "validation"
+            return self._reply_error(_row(*_UNKNOWN_MODEL[found.dialect]))
+        if problem := validate(found.dialect, found.operation, body, model=model, size=len(self._request.body)):
+            return self._refuse_problem(found, problem)
         taken = account.script.take()
         self._entry.answered_by = taken.name
         if isinstance(taken.action, Failure):
@@ -170,18 +174,19 @@ class _Visit:
         )
         return replies.build(call, taken.action)
 
-    def _model(self, found: Route, body: Json) -> tuple[Model | None, str | None]:
-        """The model asked for, and why the service would not know it."""
-        if found.dialect == "v1":
-            assert found.endpoint is not None
-            model = by_endpoint(found.endpoint)
-            self._entry.model = model.name if model else found.endpoint.rsplit("/", 1)[-1]
-            # Any name may be a fine-tuned chat service (3.1); the other families have no such services.
-            open_family = found.operation in {"chat", "completions", "plugin", "plugins", "tokenizer"}
-            return model, None if model or open_family else f"v1 has no endpoint {found.endpoint}"
-        name = body.get("model")
-        if found.dialect != "v2" or not isinstance(name, str):
+    def _v1_model(self, found: Route) -> tuple[Model | None, str | None]:
+        """The model that a v1 path names, and why the service would not know it."""
+        if found.endpoint is None:
             return None, None
+        model = by_endpoint(found.endpoint)
+        self._entry.model = model.name if model else found.endpoint.rstrip("/").rpartition("/")[2]
+        return model, None if model or found.operation in _OPEN_FAMILIES else f"v1 has no endpoint {found.endpoint}"
+
+    def _v2_model(self, body: Json) -> tuple[Model | None, str | None]:
+        """The model that a v2 body names, and why the service would not know it."""
+        name = body.get("model")
+        if not isinstance(name, str) or not name:
+            return None, None  # validation says what is wrong with it
         self._entry.model = name
         model = by_name(name)
         if model or self._state.settings.models == "any":

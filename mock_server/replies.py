@@ -59,8 +59,8 @@ class Call:
 
     @property
     def streamed(self) -> bool:
-        """The answer is asked for as a stream, by the path or by the body; never decided by ``Accept`` (8.5)."""
-        return self.route.stream or self.body.get("stream") is True
+        """The answer is asked for as a stream; never decided by ``Accept`` (8.5)."""
+        return wants_stream(self.route, self.body)
 
     def base(self, kind: str) -> Json:
         """The members that open every answer."""
@@ -89,6 +89,11 @@ class Said:
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
         }
+
+
+def wants_stream(route: Route, body: Json) -> bool:
+    """text_generation has a path for its streams, the other dialects a member of the body."""
+    return route.stream if route.dialect == "text_generation" else body.get("stream") is True
 
 
 def build(call: Call, answer: Answer) -> Reply:
@@ -215,12 +220,25 @@ def _chat(call: Call, answer: Answer) -> Reply:
     return Reply(200, [kind, *headers], tuple(writes), streamed=True)
 
 
+#: Characters that JSON leaves as they are and Python's `str.splitlines` takes for line ends: a client that reads a
+#: stream by ``iter_lines(decode_unicode=True)``, as tutorials do, would be given half an event.
+_LINE_ENDS = {end.encode(): f"\\u{ord(end):04x}".encode() for end in "\x85\u2028\u2029"}
+
+
+def _encode_line(data: Json) -> bytes:
+    line = _encode(data)
+    for end, escape in _LINE_ENDS.items():
+        if end in line:
+            line = line.replace(end, escape)
+    return line
+
+
 def _event(data: Json) -> bytes:
-    return b"data: " + _encode(data) + b"\n\n"
+    return b"data: " + _encode_line(data) + b"\n\n"
 
 
 def _line(data: Json) -> bytes:
-    return _encode(data) + b"\n"
+    return _encode_line(data) + b"\n"
 
 
 def _result_whole(call: Call, said: Said) -> Json:

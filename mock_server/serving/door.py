@@ -34,6 +34,7 @@ class Limits:
         body_bytes: content of one request; more is answered 413 before it is read.
         receive_seconds: from the first byte of a request to its last; slower is answered 408.
         idle_seconds: a kept connection without a request is closed after this.
+        linger_seconds: a refused client may go on sending for so long before the connection is reset.
         pipelined: requests that may wait their turn before reading pauses.
     """
 
@@ -41,6 +42,7 @@ class Limits:
     body_bytes: int = 64 * 1024 * 1024
     receive_seconds: float = 30.0
     idle_seconds: float = 75.0
+    linger_seconds: float = 1.0
     pipelined: int = 16
 
 
@@ -273,7 +275,10 @@ class Connection(asyncio.Protocol):
         if not self._answering:  # else the bytes would land in the middle of another answer
             for write in wire_plan(reply, keep_alive=False).writes:
                 self._transport.write(write.data)
-        self._transport.close()
+        # A close with unread bytes waiting is a reset, and a reset may overtake the answer (RFC 9112 9.6): so say that
+        # nothing more will come, and drop what the client still sends until it has read that or its time is up.
+        self._transport.write_eof()
+        self._plan_timer = self._loop.call_later(self._limits.linger_seconds, self._transport.abort)
 
     # Time
 

@@ -161,8 +161,8 @@ def _unreadable(dialect: str, answer: Answer, text: str) -> str:
     kind = answer.headers.get("Content-Type", "no content type")
     if 300 <= answer.status < 400:
         return (
-            f"the {dialect} service answered with a redirect (HTTP {answer.status}), which is not followed: a signature "
-            "holds for one address. Set base_url to where it points"
+            f"the {dialect} service answered with a redirect (HTTP {answer.status}), which is not followed: a "
+            "signature holds for one address. Set base_url to where it points"
         )
     shown = f"{text[:_EXCERPT]!r}{'…' if len(text) > _EXCERPT else ''}" if text else "an empty body"
     return (

@@ -25,8 +25,8 @@ from qfkit.clock import Clock
 from qfkit.protocol.credentials import ENVIRONMENT, Credentials
 from qfkit.protocol.dialects import IAM_TOKEN, OAUTH_TOKEN, InferenceDialect
 from qfkit.protocol.messages import Json
-from qfkit.protocol.signing.bce_auth_v1 import format_bce_date, sign_bce
-from qfkit.protocol.signing.hmac_headers import SIGNATURE_HEADER, sign_hmac
+from qfkit.protocol.signing import format_bce_date, sign_bce, sign_hmac
+from qfkit.protocol.signing.hmac_headers import SIGNATURE_HEADER
 
 #: Seconds that a bce-auth-v1 signature holds: what the Python and Go SDKs ask for (wire reference 2.2).
 _SIGNATURE_LIFE = 300

@@ -94,8 +94,9 @@ def chat_call(
 def _messages(prompt: Prompt) -> list[Json]:
     if isinstance(prompt, str):
         return [user_message(prompt)]
-    if isinstance(prompt, Sequence) and all(isinstance(message, Mapping) for message in prompt):
-        return [dict(message) for message in prompt]
+    given: object = prompt
+    if isinstance(given, Sequence) and all(isinstance(message, Mapping) for message in given):
+        return [dict(message) for message in given]
     raise ConfigurationError(
         "a prompt is a string, or a list of messages such as [{'role': 'user', 'content': '你好'}]; "
         f"got {type(prompt).__name__}"

@@ -1,7 +1,7 @@
 """The reference client: what a correct client of Qianfan does, no more.
 
-A call passes through layers that are one verb each: ``chat`` or ``stream`` says what is asked, ``_call`` tries until the
-policy is content, ``_authenticated`` renews a stale token once, ``_attempt`` sends one request and reads its answer.
+A call passes through layers that are one verb each: ``chat`` or ``stream`` says what is asked, ``_call`` tries until
+the policy is content, ``_authenticated`` renews a stale token once, ``_attempt`` sends one request and reads it.
 """
 
 from __future__ import annotations
@@ -122,9 +122,10 @@ class Client:
         """A client from the official SDK's variables (wire reference 1.1).
 
         Keys: ``QIANFAN_ACCESS_KEY`` and ``_SECRET_KEY``, ``QIANFAN_AK`` and ``_SK``, ``QIANFAN_ACCESS_TOKEN``,
-        ``QIANFAN_BEARER_TOKEN``. The dialect is the one given, else that of the first complete set in this order: access
-        key pair (text_generation), AK pair or access token (v1), bearer token (v2). Hosts: ``QIANFAN_BASE_URL``, for v2
-        ``QIANFAN_CONSOLE_API_BASE_URL``, for bearer tokens ``QIANFAN_IAM_BASE_URL``. ``QIANFAN_APP_ID`` goes to v2.
+        ``QIANFAN_BEARER_TOKEN``. The dialect is the one given, else that of the first complete set in this order:
+        access key pair (text_generation), AK pair or access token (v1), bearer token (v2). Hosts:
+        ``QIANFAN_BASE_URL``, for v2 ``QIANFAN_CONSOLE_API_BASE_URL``, for bearer tokens ``QIANFAN_IAM_BASE_URL``.
+        ``QIANFAN_APP_ID`` goes to v2.
 
         Args:
             environ: None for the process's own.

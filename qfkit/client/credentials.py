@@ -1,4 +1,4 @@
-"""What the environment says: keys, hosts and the dialect they mean, under the official SDK's names (wire reference 1.1)."""
+"""Keys, hosts and the dialect they mean, from the official SDK's environment variables (wire reference 1.1)."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def check_base_url(url: str, dialect: str) -> str:
     """
     try:
         parts = urlsplit(url.strip())
-        bad = parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment
-        bad = bad or parts.port == 0 or "@" in parts.netloc
+        unfit = (parts.query, parts.fragment, parts.port == 0, "@" in parts.netloc)
+        bad = parts.scheme not in {"http", "https"} or not parts.hostname or any(unfit)
     except (ValueError, AttributeError):  # a port that is no number; not a string
         bad = True
     if bad:

@@ -119,10 +119,10 @@ class APIError(QianfanError):
         diagnosis: str | None = None,
     ) -> None:
         words = message or spec.message
-        said = f": {words}" if words else ""
-        super().__init__(
-            f"{dialect} error {code} (HTTP {status}){said}. {_sentences(spec.meaning, spec.remedy)}".rstrip()
-        )
+        said = " ".join(words.split())  # one line, whatever the service says
+        headline = f"{dialect} error {code} (HTTP {status}){f': {said}' if said else ''}"
+        super().__init__(_sentences(headline, spec.meaning, spec.remedy, diagnosis or ""))
+        self._headline: str = headline
         self.dialect = dialect
         self.code = code
         self.status = status

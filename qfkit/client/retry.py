@@ -1,4 +1,4 @@
-"""When to try again, and how long to wait: a policy that is a plain value, and the loop (tenacity's) that follows it."""
+"""When to try again and how long to wait: a policy that is a plain value, and the loop (tenacity's) that follows it."""
 
 from __future__ import annotations
 
@@ -123,8 +123,8 @@ def _is_number(value: object) -> bool:
 def parse_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds that the service asks to wait, 0 or more; None when it does not say, or not legibly.
 
-    Reads ``Retry-After-Ms`` (milliseconds), then ``Retry-After`` as seconds or as an HTTP date (RFC 9110, 10.2.3). A date
-    is taken relative to the answer's own ``Date``, so that a client whose clock is off waits right.
+    Reads ``Retry-After-Ms`` (milliseconds), then ``Retry-After`` as seconds or as an HTTP date (RFC 9110, 10.2.3). A
+    date is taken relative to the answer's own ``Date``, so that a client whose clock is off waits right.
 
     Args:
         headers: of the answer; names in any case.

@@ -1,4 +1,4 @@
-"""A token that many threads share: fetched when needed, by one of them, and replaced once when the service refuses it."""
+"""A token that many threads share: fetched by one of them when needed, replaced once when the service refuses it."""
 
 from __future__ import annotations
 

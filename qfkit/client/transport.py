@@ -2,10 +2,10 @@
 
 Three things are easy to get wrong here, and are settled in this module:
 
-* The body is bytes before it comes here, and the request is signed when it is otherwise ready (requests' own auth hook):
-  what is signed is what is sent.
-* A stream is read with ``read1``: whatever has arrived is handed on at once. ``iter_lines`` and ``read(amt)`` wait until
-  a block is full, and report first tokens late.
+* The body is bytes before it comes here, and the request is signed when it is otherwise ready (requests' own auth
+  hook): what is signed is what is sent.
+* A stream is read with ``read1``: whatever has arrived is handed on at once. ``iter_lines`` and ``read(amt)`` wait
+  until a block is full, and report first tokens late.
 * The exceptions of requests and urllib3 quote URLs, and Qianfan's URLs carry tokens. So none of them is quoted or
   chained: ours are raised outside the ``except`` block, with the cause in our own words.
 """
@@ -18,6 +18,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -81,17 +82,16 @@ class Answer:
         Raises:
             TransportError: the body broke off, or nothing came for the read timeout.
         """
-        raw = self._response.raw
-        failure: QianfanError | None = None
-        while failure is None:
-            try:
-                data = raw.read1(_READ_SIZE, decode_content=True)
-            except _BROKEN as error:
-                failure = _explain(error, self._timeout)
-            else:
-                if not data:
-                    return
-                yield data
+        while data := self._read1():
+            yield data
+
+    def _read1(self) -> bytes:
+        try:
+            data: bytes = self._response.raw.read1(_READ_SIZE, decode_content=True)
+        except _BROKEN as error:
+            failure = _explain(error, self._timeout)
+        else:
+            return data
         self.close()
         raise failure
 
@@ -139,6 +139,7 @@ class Transport:
         self.timeout = _check_timeout(timeout)
         self._owned = session is None
         self._session = session if session is not None else _new_session()
+        self._known: dict[tuple[str, ...], Mapping[str, Any]] = {}
         guard_urllib3_logs()
 
     def send(self, outgoing: Outgoing, sign: Sign, *, stream: bool = False) -> Answer:
@@ -153,13 +154,26 @@ class Transport:
             request = session.prepare_request(
                 requests.Request(outgoing.method, outgoing.url, outgoing.headers, data=outgoing.body, auth=_Hook(sign))
             )
-            settings = session.merge_environment_settings(request.url, {}, stream, None, None)
+            settings = {**self._settings(request.url or ""), "stream": stream}
             response = session.send(request, timeout=self.timeout, allow_redirects=False, **settings)
         except _BROKEN as error:
             failure = _explain(error, self.timeout)
         else:
             return Answer(response, self.timeout)
         raise failure
+
+    def _settings(self, url: str) -> Mapping[str, Any]:
+        """Proxies and certificates, from the session and from the environment.
+
+        requests reads the environment for each request, which takes a quarter of its time. For our own session, which
+        nobody else can change, it is read once for each host.
+        """
+        if not self._owned:
+            return self._session.merge_environment_settings(url, {}, None, None, None)
+        host = urlsplit(url)[:2]
+        if host not in self._known:
+            self._known[host] = self._session.merge_environment_settings(url, {}, None, None, None)
+        return self._known[host]
 
     def close(self) -> None:
         """Close the session, if it is our own."""
@@ -202,7 +216,7 @@ def _explain(error: Exception, timeout: tuple[float, float]) -> QianfanError:
         return TimeoutExceeded(f"nothing came for {timeout[1]:g} s (read timeout)")
     if isinstance(error, ValueError) and isinstance(error, requests.RequestException):
         return ConfigurationError(
-            f"requests refuses to send this ({type(error).__name__}): check base_url, the keys and the session's headers"
+            f"requests refuses to send this ({type(error).__name__}): check base_url, the keys and the session"
         )
     words = next((f"{type(it).__name__}: {it}" for it in reversed(found) if _is_plain(it)), type(found[-1]).__name__)
     certificate = any(isinstance(it, ssl.SSLCertVerificationError) for it in found)

@@ -180,7 +180,7 @@ def translate(code: Code, dialect: str) -> ErrorSpec:
     if dialect in {"v1", "v2"}:
         v1_code, v2_code = KIN[spec.kind]
         return _ROWS[dialect, _key_of(v1_code if dialect == "v1" else v2_code)][0]
-    same_kind = (row for row in ERRORS if row.dialect == dialect and row.kind == spec.kind)
+    same_kind = (row for row in ERRORS if row.kind == spec.kind and row is lookup(dialect, row.code))
     return next(same_kind, None) or _for_status(KINDS[spec.kind].status, known)
 
 

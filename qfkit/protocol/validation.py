@@ -145,9 +145,9 @@ def _problem(
 
 
 def _check_type(dialect: str, field: Field, value: object) -> Problem | None:
-    if value is None:
-        if not field.required:
-            return None
+    if value is None and not field.required:
+        return None
+    if value is None or (value == "" and field.required):
         text = field.name if field.name in {"model", "messages"} else "missing"
         return _problem(dialect, "missing", text, field=field.name)
     wanted = _KINDS[field.kind]
@@ -181,7 +181,7 @@ def _v1_message(dialect: str, index: int, message: Mapping[str, Any]) -> Problem
     role, content = message.get("role"), message.get("content")
     if index == 0 and role == "function":
         return _problem(dialect, "messages", "first role", field="messages")
-    if index % 2 == 0 and role not in {"user", "function"}:
+    if index % 2 == 0 and role not in ("user", "function"):
         return _problem(dialect, "messages", "even role", field="messages")
     if index % 2 == 1 and role != "assistant":
         return _problem(dialect, "messages", "odd role", field="messages")

@@ -229,7 +229,7 @@ NOW = {"x-bce-date": "<now>"}
         ({**NOW, **JSON, "Content-Length": "<length>"}, None),
         ({**NOW, **JSON}, {"host", "content-type", "x-bce-date"}),
         ({**NOW, **JSON, "X-Bce-Unlisted": "signed all the same"}, {"host"}),
-        ({"X-Bce-Meta-Name": "  中文 值  "}, {"host", "x-bce-meta-name"}),
+        ({"X-Bce-Meta-Name": "中文 值"}, {"host", "x-bce-meta-name"}),
     ],
     ids=["host", "host-and-date", "default-set", "as-the-sdk", "x-bce-unlisted", "chinese-value"],
 )

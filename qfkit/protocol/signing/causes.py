@@ -86,7 +86,11 @@ _READING = (
 
 _STRING = (
     # -- target
-    Cause("url-real-host", "the client signed a host of the real service, not the one it called", "sign what you call"),
+    Cause(
+        "url-real-host",
+        "the client signed a host of the real service, not the one it called",
+        "sign where the request goes",
+    ),
     Cause("url-other-host", "the client signed another name of this host", "sign the host that the request is sent to"),
     Cause("url-without-port", "the client signed the URL without its port", "sign the URL exactly as requested"),
     Cause(

@@ -73,8 +73,8 @@ def _explained(verdict: Verification, signature: str, guesses: Iterable[Guess], 
     found = search(guesses, digest)
     if found.guess is None:
         message = (
-            f"The signature does not match, nor is it that of any of {found.tries} known mistakes: "
-            "most likely the secret key is not the one of this access key."
+            f"The signature does not match, and no known mistake gives it ({found.tries} strings tried): "
+            "most likely the secret key is not that of this access key."
         )
         return replace(verdict, cause="wrong-secret", message=message)
     expected, received = found.guess.expected.text(), found.guess.signed.text()

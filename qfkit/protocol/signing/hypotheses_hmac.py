@@ -325,13 +325,18 @@ def guesses(
     path, _, query = target.partition(b"?")
     facts = Facts(request, octets(fields.host), path, query)
     bases = [(form, _base(request, fields, form, octets(secret_key))) for form in ALL_FORMS]
-    strings = {form: parts.canonical() for form, parts in bases}
+    strings = {
+        (form, scheme): canonical(request, fields, form, scheme) for form in ALL_FORMS for scheme in ("http", "https")
+    }
 
     def guess(form: HmacForm, causes: tuple[str, ...], wrong: Parts) -> Guess:
         if wrong.target.startswith(_SCHEMES):  # so the client follows the URL form, whichever base this came from
             form = HmacForm(form.value.replace("path", "url"))
         wanted = form if form in forms else HmacForm(forms[0])
-        return Guess((*causes, *form_causes(form, wanted)), strings[wanted], wrong.canonical(), wrong.key, wrong.mac)
+        # Either scheme is right in a URL: a difference there would only hide the one that matters.
+        scheme = "https" if wrong.target.startswith(b"https:") else "http"
+        causes = (*causes, *form_causes(form, wanted))
+        return Guess(causes, strings[wanted, scheme], wrong.canonical(), wrong.key, wrong.mac)
 
     for form, parts in bases:
         yield guess(form, (), parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _WIDTH = 110
 _LEAD = 60
 _FOLD = 8
+#: Lines of one side times lines of the other, up to which they are aligned: beyond, that would take too long.
+_ALIGN_LIMIT = 100_000
 
 _HEADLINES = {
     "ok": "Signature accepted",
@@ -35,12 +38,11 @@ _MARKS = {"both": " ", "server": "-", "client": "+", "": " "}
 
 
 class _Row(NamedTuple):
-    """A line of the comparison: whose it is, what it holds, and the column that must not be cut away."""
+    """A line of the page: whose it is, what it holds, and its text, made legible and cut."""
 
     side: str
     label: str
-    line: str
-    column: int = 1
+    text: str
 
 
 def render(verdict: Verification) -> str:
@@ -51,12 +53,13 @@ def render(verdict: Verification) -> str:
     if verdict.access_key:
         details.append(f"access key {_legible(verdict.access_key[:64])}")
     blocks = [[f"{_HEADLINES[verdict.reason.value]} ({', '.join(details)})"]]
-    if verdict.message:
+    explained = verdict.received is not None and verdict.reason.value == "mismatch"
+    if verdict.message and not explained:  # else the causes below say it in full
         blocks.append([f"  {verdict.message}"])
     if verdict.expected is not None:
         blocks.append(list(_strings(verdict, verdict.expected)))
     if verdict.cause:
-        statements = [f"    {row.statement}" for row in named(verdict.cause)]
+        statements = [f"    {row.statement}" for row in named(verdict.cause)] if explained else []
         blocks.append([f"  Cause: {verdict.cause}", *statements, f"  How to fix: {verdict.advice}"])
     if verdict.findings:
         blocks.append(["  Worth knowing:", *(f"    {name}: {FINDINGS[name]}" for name in verdict.findings)])
@@ -67,13 +70,13 @@ def _strings(verdict: Verification, expected: str) -> Iterator[str]:
     ours, labels = expected.split("\n"), verdict.labels or labels_of(expected)
     if verdict.received is None:
         yield "  The server expects a signature over this string; what the client signed is not known:"
-        rows = [_Row("server", *pair) for pair in zip(labels, ours, strict=True)]
+        rows = [*_rows("", labels, ours)]
     elif verdict.difference is None:
         yield "  Server and client built the same string:"
-        rows = [_Row("both", *pair) for pair in zip(labels, ours, strict=True)]
+        rows = [*_rows("both", labels, ours)]
     else:
         yield "  What the server built (-) and what the client signed (+):"
-        rows = list(_compared(ours, verdict.received.split("\n"), labels, verdict.difference))
+        rows = [*_compared(ours, verdict.received.split("\n"), labels, verdict.difference)]
     yield ""
     width = max(len(row.label) for row in rows)
     for side, run in groupby(rows, key=lambda row: row.side):
@@ -84,35 +87,43 @@ def _strings(verdict: Verification, expected: str) -> Iterator[str]:
                 if number == _FOLD // 2:
                     yield f"    {'':{width}}  {'':6}  … {folded} more lines …"
             else:
-                text = _cut(row.line, row.column) if side else row.line
-                yield f"  {_MARKS[side]} {row.label:{width}}  {side:6}  {text}".rstrip()
+                yield f"  {_MARKS[side]} {row.label:{width}}  {side:6}  {row.text}".rstrip()
+
+
+def _rows(side: str, labels: Sequence[str], lines: Sequence[str], column: int = 1) -> Iterator[_Row]:
+    """Lines of one side; ``column`` is the one that must not be cut away."""
+    for label, line in zip(labels, lines, strict=True):
+        yield _Row(side, label, _cut(line, column))
 
 
 def _compared(ours: Sequence[str], theirs: Sequence[str], labels: Sequence[str], at: Difference) -> Iterator[_Row]:
-    """Both strings: what they share once, what differs as the server's line above the client's."""
+    """Both strings: what they share once, what differs as the server's lines above the client's."""
     first = at.line - 1
-    for label, line in zip(labels[:first], ours[:first], strict=True):
-        yield _Row("both", label, line)
-    if first < len(ours):
-        yield _Row("server", labels[first], ours[first], at.column)
-    if first < len(theirs):
-        yield _Row("client", at.label, theirs[first], at.column)
+    yield from _rows("both", labels[:first], ours[:first])
+    yield from _rows("server", labels[first : first + 1], ours[first : first + 1], at.column)
+    yield from _rows("client", [at.label][: len(theirs) - first], theirs[first : first + 1], at.column)
     yield _Row("", "", f"{'':{_caret_offset(at)}}^ line {at.line}, column {at.column}")
     labels, ours, theirs = labels[first + 1 :], ours[first + 1 :], theirs[first + 1 :]
+    for ours_from, ours_to, theirs_from, theirs_to in _unlike(ours, theirs):
+        if ours[ours_from:ours_to] == theirs[theirs_from:theirs_to]:
+            yield from _rows("both", labels[ours_from:ours_to], ours[ours_from:ours_to])
+            continue
+        named_alike = labels[ours_from:ours_to] if ours_to - ours_from == theirs_to - theirs_from else ()
+        yield from _rows("server", labels[ours_from:ours_to], ours[ours_from:ours_to])
+        client = theirs[theirs_from:theirs_to]
+        yield from _rows("client", named_alike or [""] * len(client), client)
+
+
+def _unlike(ours: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
+    """Runs of lines that belong together, as slices of both sides: line by line, or aligned where the counts differ."""
     if len(ours) == len(theirs):
-        for label, our_line, their_line in zip(labels, ours, theirs, strict=True):
-            if our_line == their_line:
-                yield _Row("both", label, our_line)
-            else:
-                yield _Row("server", label, our_line)
-                yield _Row("client", label, their_line)
-        return
-    shortest = min(len(ours), len(theirs))
-    same = next((i for i in range(shortest) if ours[-1 - i] != theirs[-1 - i]), shortest)
-    split = len(ours) - same
-    yield from (_Row("server", *pair) for pair in zip(labels[:split], ours[:split], strict=True))
-    yield from (_Row("client", "", line) for line in theirs[: len(theirs) - same])
-    yield from (_Row("both", *pair) for pair in zip(labels[split:], ours[split:], strict=True))
+        for index in range(len(ours)):
+            yield index, index + 1, index, index + 1
+    elif len(ours) * len(theirs) <= _ALIGN_LIMIT:
+        for _, *slices in SequenceMatcher(None, ours, theirs, autojunk=False).get_opcodes():
+            yield slices[0], slices[1], slices[2], slices[3]
+    else:
+        yield 0, len(ours), 0, len(theirs)
 
 
 def _start(column: int) -> int:

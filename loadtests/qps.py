@@ -1,0 +1,10 @@
+"""``locust -f loadtests/qps.py --host URL``: chat calls through the reference client; keys from QIANFAN_* variables."""
+
+import locust
+
+from loadtests.users import ChatUser
+from loadtests.wiring import register
+
+__all__ = ["ChatUser"]
+
+register(locust.events)

@@ -1,0 +1,10 @@
+"""``locust -f loadtests/stream.py --host URL``: streams, timed to each token; keys from QIANFAN_* variables."""
+
+import locust
+
+from loadtests.users import StreamUser
+from loadtests.wiring import register
+
+__all__ = ["StreamUser"]
+
+register(locust.events)

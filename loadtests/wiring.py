@@ -1,0 +1,272 @@
+"""Between our parts and Locust: its options, its events, and the hand-over of the last figures at the end of a run.
+
+At the end of a distributed run Locust's master tells its workers to quit, waits half a second, and stops listening. A
+worker whose calls take longer than that to end reports to nobody, and the run looks shorter and better than it was. So
+the master here first asks every worker to finish, and goes on when each has said that it has, or is missed by name:
+
+    master                                     worker
+    test_stopping ---- qfkit-finish --------->  lets calls under way end (at most `stop_timeout`)
+                  <--- qfkit-finished --------  with all that was not reported yet
+    Locust's own quit, which now finds the workers idle
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import gevent
+from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
+
+from loadtests import report
+from loadtests.plan import GRACE, PlanError, Traffic
+from loadtests.recorder import Recorder
+from loadtests.session import Gate, check_keys
+from loadtests.tally import Ledger
+from qfkit.client import ConfigurationError
+from qfkit.protocol.dialects import INFERENCE_DIALECTS
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+    from locust.event import Events
+    from locust.rpc import Message
+
+_FINISH, _FINISHED = "qfkit-finish", "qfkit-finished"
+#: Seconds beyond the workers' own patience that the master waits for their last figures.
+_TRANSIT = 5.0
+
+
+class Bench:
+    """What the users of one process share.
+
+    Args:
+        environment: Locust's.
+        runner: its runner.
+        traffic: what to send; None reads it from Locust's options, anew for each run, for its web page can change them.
+    """
+
+    def __init__(self, environment: Environment, runner: Runner, traffic: Traffic | None = None) -> None:
+        self._environment = environment
+        self._runner = runner
+        self._given = traffic
+        self._finished: set[str] = set()
+        self._stopping = False
+        self.recorder = Recorder("this process", cpu=time.process_time, now=time.monotonic)
+        self.traffic = Traffic(host="")
+        self.prompts: tuple[str, ...] = ()
+        self.gate = Gate(self.traffic)
+
+    @property
+    def worker_index(self) -> int:
+        """0 for the only process, else the number that the master gave."""
+        return int(getattr(self._runner, "worker_index", 0))
+
+    def prepare(self, host: str | None) -> None:
+        """Make ready for users that send to ``host``; called by each, and settled by the first.
+
+        Raises:
+            PlanError: nothing may be sent as planned.
+        """
+        traffic = self._given or traffic_of(self._environment.parsed_options, host)
+        if traffic == self.traffic:
+            return
+        traffic.check()
+        if traffic.max_requests is not None and isinstance(self._runner, (MasterRunner, WorkerRunner)):
+            raise PlanError(
+                "a budget (--max-requests) is kept by one process: run without --processes, --master, --worker"
+            )
+        self.prompts = traffic.texts()
+        self.gate = Gate(traffic)
+        self.traffic = traffic
+
+    def stop_soon(self) -> None:
+        """End the run from within a user, once."""
+        if not self._stopping:
+            self._stopping = True
+            options = self._environment.parsed_options
+            gevent.spawn(self._runner.quit if getattr(options, "headless", True) else self._runner.stop)
+
+    def report(self, ledger: Ledger | None = None) -> dict[str, Any]:
+        """What was measured so far, as data."""
+        options = self._environment.parsed_options
+        setting = report.Setting(
+            host=self.traffic.host or self._environment.host or "",
+            dialect=self.traffic.dialect,
+            model=self.traffic.model,
+            users=self._runner.target_user_count,
+            run_time=getattr(options, "run_time", None),
+            seed=self.traffic.seed,
+            attempts=self.traffic.attempts,
+        )
+        return report.build(ledger or self.recorder.total, setting)
+
+    # Listeners
+
+    def on_test_start(self, **_: Any) -> None:
+        """A new run: nothing measured, nothing prepared, the whole budget."""
+        self.recorder.reset()
+        self.traffic = Traffic(host="")
+        self._stopping = False
+
+    def on_test_stopping(self, environment: Environment, **_: Any) -> None:
+        """On the master: wait until every worker has handed over what it measured."""
+        runner = self._runner
+        expected = waiting = self._present()
+        self._finished.clear()
+        runner.send_message(_FINISH)
+        deadline = time.monotonic() + environment.stop_timeout + _TRANSIT
+        while waiting and time.monotonic() < deadline:
+            gevent.sleep(0.02)
+            waiting = (waiting & self._present()) - self._finished
+        for worker in sorted(expected - self._finished):
+            self.recorder.lose(worker)
+
+    def on_finished(self, msg: Message, **_: Any) -> None:
+        """On the master: a worker's last figures are here."""
+        self.recorder.worker_report(msg.node_id, msg.data)
+        self._finished.add(msg.node_id)
+
+    def on_finish(self, **_: Any) -> None:
+        """On a worker: let calls under way end, then hand over. Not in this greenlet, which reads the master's messages."""
+        gevent.spawn(self._finish)
+
+    def on_quitting(self, **_: Any) -> None:
+        """On a worker that was told to end by somebody else than its master."""
+        self._finish()
+
+    def _finish(self) -> None:
+        self._runner.stop()
+        data: dict[str, Any] = {}
+        self.recorder.report_to_master(self._runner.client_id, data)
+        self._runner.send_message(_FINISHED, data)
+
+    def _present(self) -> set[str]:
+        return {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
+
+
+_BENCHES: WeakKeyDictionary[Environment, Bench] = WeakKeyDictionary()
+
+
+def bench_of(environment: Environment, host: str | None) -> Bench:
+    """The bench of an environment, ready for users that send to ``host``.
+
+    Raises:
+        PlanError: nothing may be sent as planned, or the locustfile did not call `register`.
+    """
+    bench = _BENCHES.get(environment)
+    if bench is None:
+        raise PlanError(
+            "these users report to qfkit's recorder, which is not there: call loadtests.wiring.register(locust.events) "
+            "in the locustfile"
+        )
+    bench.prepare(host)
+    return bench
+
+
+def attach(environment: Environment, runner: Runner, traffic: Traffic | None = None) -> Bench:
+    """Listen to everything that is needed of one environment. Calls under way get time to end: `GRACE`, unless set."""
+    # The client logs every call and every failure. Here they are counted; a line for each would drown what counts.
+    logging.getLogger("qfkit.client").setLevel(logging.CRITICAL)
+    bench = _BENCHES[environment] = Bench(environment, runner, traffic)
+    events = environment.events
+    environment.stop_timeout = environment.stop_timeout or GRACE
+    events.test_start.add_listener(bench.on_test_start)
+    if isinstance(runner, WorkerRunner):
+        events.report_to_master.add_listener(bench.recorder.report_to_master)
+        events.quitting.add_listener(bench.on_quitting)
+        runner.register_message(_FINISH, bench.on_finish)
+    elif isinstance(runner, MasterRunner):
+        events.worker_report.add_listener(bench.recorder.worker_report)
+        events.test_stopping.add_listener(bench.on_test_stopping)
+        runner.register_message(_FINISHED, bench.on_finished)
+    return bench
+
+
+# As a locustfile
+
+
+def register(events: Events) -> None:
+    """Make a locustfile of the module that calls this: options, checks before the start, the report at the end."""
+    if events in _REGISTERED:  # `locust -f qps.py,stream.py` loads two
+        return
+    _REGISTERED.append(events)
+    events.init_command_line_parser.add_listener(add_options)
+    events.init.add_listener(_on_init)
+
+
+_REGISTERED: list[Events] = []
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Our options, for Locust's command line, for the variables of the environment that it reads, and for its web page."""
+    group = parser.add_argument_group("Qianfan", "Keys are read from the QIANFAN_* variables.")
+    choices = list(INFERENCE_DIALECTS)
+    default = Traffic(host="")
+    group.add_argument(
+        "--dialect", choices=choices, default=default.dialect, env_var="QFKIT_DIALECT", help="API family."
+    )  # type: ignore[call-arg]
+    group.add_argument("--model", default="", env_var="QFKIT_MODEL", help="Model; empty for the client's default.")  # type: ignore[call-arg]
+    group.add_argument("--prompt", default="", env_var="QFKIT_PROMPT", help="The one text to send.")  # type: ignore[call-arg]
+    group.add_argument("--prompts", default="", env_var="QFKIT_PROMPTS", help="A file of texts to send, one a line.")  # type: ignore[call-arg]
+    group.add_argument("--seed", type=int, default=default.seed, env_var="QFKIT_SEED", help="Of the choice of prompts.")  # type: ignore[call-arg]
+    group.add_argument(
+        "--attempts",
+        type=int,
+        default=default.attempts,
+        env_var="QFKIT_ATTEMPTS",
+        help="Requests of one call at most; 1: no retries.",
+    )  # type: ignore[call-arg]
+    group.add_argument(
+        "--live", action="store_true", help="Allow hosts other than this machine; demands --max-requests."
+    )
+    group.add_argument("--max-requests", type=int, default=None, help="Send no more HTTP requests than this.")
+    group.add_argument("--report-json", default="", metavar="FILE", help="Write qfkit's report here, too.")
+
+
+def traffic_of(options: Namespace | None, host: str | None) -> Traffic:
+    """What Locust's options ask for.
+
+    Raises:
+        PlanError: no host is given.
+    """
+    if not host:
+        raise PlanError("no host: give --host http://127.0.0.1:8866, or wherever 'qfkit mock' listens")
+    return Traffic(
+        host=host.rstrip("/"),
+        dialect=getattr(options, "dialect", "text_generation"),
+        model=getattr(options, "model", "") or None,
+        prompt=getattr(options, "prompt", "") or None,
+        prompts=getattr(options, "prompts", "") or None,
+        seed=getattr(options, "seed", 0),
+        attempts=getattr(options, "attempts", 1),
+        live=getattr(options, "live", False),
+        max_requests=getattr(options, "max_requests", None),
+    )
+
+
+def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
+    bench = attach(environment, runner)
+    if isinstance(runner, WorkerRunner):
+        return
+    environment.events.quit.add_listener(lambda **_: _tell(environment, bench))
+    if environment.host:  # else it is still to be typed into Locust's web page, and each user looks at it anew
+        try:
+            bench.prepare(environment.host)
+            check_keys(bench.traffic)
+        except (PlanError, ConfigurationError) as error:
+            sys.exit(f"qfkit: {error}")
+
+
+def _tell(environment: Environment, bench: Bench) -> None:
+    options = environment.parsed_options
+    data = bench.report()
+    out = sys.stderr if getattr(options, "json", False) else sys.stdout  # Locust's own JSON has stdout to itself
+    out.write(f"\n{report.render(data)}\n")
+    if file := getattr(options, "report_json", ""):
+        Path(file).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", "utf-8")
