@@ -45,9 +45,7 @@ class Histogram:
             ValueError: it is negative: two moments were taken from different clocks, or in the wrong order.
         """
         if seconds < 0:
-            raise ValueError(
-                f"a duration is 0 or more seconds; got {seconds!r}: were both moments read from one clock?"
-            )
+            raise ValueError(f"a duration is 0 or more seconds; got {seconds!r}: are both moments of one clock?")
         cell = round(seconds * _MICRO)
         self._counts[cell] = self._counts.get(cell, 0) + 1
         self.count += 1
@@ -59,9 +57,9 @@ class Histogram:
         self.count += other.count
 
     def quantiles(self, *shares: float) -> list[float]:
-        """For each share, the smallest duration in seconds that at least this share of all do not exceed (nearest rank).
+        """For each share, the smallest duration in seconds that this share of all, or more, do not exceed.
 
-        Nothing is interpolated: each result is a duration that was measured. Empty when nothing was.
+        By nearest rank: each result is a duration that was measured, none is interpolated. Empty when nothing was.
 
         Args:
             shares: each from 0 (the minimum) to 1 (the maximum).
@@ -161,7 +159,7 @@ class StreamTimer:
     @property
     def itl(self) -> list[float]:
         """Inter-token latency: the seconds of each gap between chunks with content; one fewer than there are chunks."""
-        return [later - earlier for earlier, later in zip(self._tokens, self._tokens[1:])]
+        return [later - earlier for earlier, later in zip(self._tokens, self._tokens[1:], strict=False)]
 
     @property
     def tpot(self) -> float | None:

@@ -44,8 +44,8 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         prompt: the one text to send.
         prompts: a UTF-8 file of them, one a line. With neither, `DEFAULT_PROMPTS`.
         seed: of each user's choice among the prompts; the same seed asks the same things in the same order.
-        attempts: HTTP requests of one call at most. The default never retries: a retry adds load that nobody planned, and
-            hides the failure that a load test is there to count.
+        attempts: HTTP requests of one call at most. The default never retries: a retry adds load that nobody planned,
+            and hides the failure that a load test is there to count.
         live: hosts other than this machine are meant; demands a budget.
         max_requests: the budget: no more HTTP requests than this are sent, those for tokens included.
     """
@@ -73,8 +73,8 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             )
         if not self.live and not is_loopback(hostname):
             raise PlanError(
-                f"{hostname} is not this machine, and load on a real service costs money: start a mock with 'qfkit mock' "
-                "and use its address, or say --live --max-requests N if you mean it"
+                f"{hostname} is not this machine, and load on a real service costs money: start a mock with "
+                "'qfkit mock' and use its address, or say --live --max-requests N if you mean it"
             )
 
     def texts(self) -> tuple[str, ...]:

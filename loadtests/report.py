@@ -91,7 +91,7 @@ def _durations(histogram: Histogram) -> dict[str, float | int]:
     values = histogram.quantiles(*QUANTILES.values())
     mean = histogram.mean
     assert mean is not None
-    milliseconds = {name: round(value * 1000, 3) for name, value in zip(QUANTILES, values)}
+    milliseconds = {name: round(value * 1000, 3) for name, value in zip(QUANTILES, values, strict=True)}
     return {"count": histogram.count, "mean": round(mean * 1000, 3), **milliseconds}
 
 
@@ -111,7 +111,7 @@ def notes_of(report: Mapping[str, Any]) -> Iterator[str]:
     busy = max(report["generators"].values(), default=0.0)
     if busy >= BUSY:
         yield (
-            f"the load generator used {busy:.0%} of a core, and was itself a limit: its own queueing is in these times. "
+            f"the load generator used {busy:.0%} of a core and was itself a limit: its queueing is in these times. "
             "Take fewer users, or more processes (locust --processes)."
         )
     for name, data in report["scenarios"].items():
@@ -125,7 +125,8 @@ def notes_of(report: Mapping[str, Any]) -> Iterator[str]:
 def _block(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> Iterator[str]:
     model = f", {report['model']}" if report["model"] else ""
     retries = f"up to {report['attempts']} attempts a call" if report["attempts"] > 1 else "no retries"
-    yield f"{name}: {report['dialect']}{model} at {report['host']}, {report['users']} users, seed {report['seed']}, {retries}"
+    who = f"{report['users']} users, seed {report['seed']}, {retries}"
+    yield f"{name}: {report['dialect']}{model} at {report['host']}, {who}"
     yield ""
     yield (
         f"calls     {data['calls']} in {data['seconds']:.1f} s: {data['ok']} ok, {data['failed']} failed"
@@ -163,20 +164,15 @@ def _failure_rows(failures: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]
 
 
 def _figure(milliseconds: float) -> str:
-    """Three digits and no more: what lies below is noise."""
-    return (
-        f"{milliseconds:.0f}"
-        if milliseconds >= 100
-        else f"{milliseconds:.1f}"
-        if milliseconds >= 10
-        else f"{milliseconds:.2f}"
-    )
+    """Three digits: what lies below is noise."""
+    digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
+    return f"{milliseconds:.{digits}f}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
+    """Columns under their heads; those in ``left`` start at the left, all others end at the right."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
-        cells = (
-            cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
-        )
+        columns = enumerate(zip(row, widths, strict=True))
+        cells = (cell.ljust(width) if index in left else cell.rjust(width) for index, (cell, width) in columns)
         yield "  ".join(cells).rstrip()

@@ -9,7 +9,7 @@ nothing was measured; 128 + signal after Ctrl-C or SIGTERM, with a report of wha
 
 from __future__ import annotations
 
-import locust  # first: it patches the modules that all others use  # isort: skip
+import locust  # noqa: F401  # isort: skip - first: it patches the modules that all others use
 
 import json
 import logging
@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
-from typing import Any, TextIO
+from typing import TextIO
 
 import gevent
 import msgspec
@@ -25,7 +25,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner
 
 from loadtests import report
-from loadtests.plan import Plan, PlanError
+from loadtests.plan import Plan
 from loadtests.tally import Ledger
 from loadtests.users import ChatUser, QianfanUser, StreamUser
 from loadtests.wiring import Bench, attach
@@ -76,11 +76,11 @@ class Run:
         self._signal = 0
 
     def to_its_end(self) -> tuple[Ledger, int]:
-        """Start the users, wait for the end, let calls under way end: what was measured, and the signal that ended it."""
+        """Start the users, wait for the end, let calls under way end: what was measured, and the signal if one came."""
         for signum in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(signum, self._interrupted, signum)
         self.runner.start(self.plan.users, self.plan.spawn_rate)
-        clock = gevent.spawn_later(self.plan.run_time, self.runner.quit)
+        clock = gevent.spawn(self._quit_in_time)
         progress = gevent.spawn(self._progress, sys.stderr) if sys.stderr.isatty() else None
         self.runner.greenlet.join()
         clock.kill()
@@ -88,6 +88,13 @@ class Run:
             progress.kill()
             sys.stderr.write("\r\x1b[K")
         return self.bench.recorder.total, self._signal
+
+    def _quit_in_time(self) -> None:
+        # gevent's timers count from when its loop last woke up, which after imports and heavy work is a while ago.
+        end = time.monotonic() + self.plan.run_time
+        while (left := end - time.monotonic()) > 0:
+            gevent.sleep(left)
+        self.runner.quit()
 
     def _interrupted(self, signum: int) -> None:
         if self._signal:  # the second time: now
@@ -100,9 +107,8 @@ class Run:
         start = last = time.monotonic()
         while True:
             gevent.sleep(1.0)
-            fresh = (
-                self.bench.recorder.take()
-            )  # the last second alone: sorting all of it each time would disturb the run
+            # The last second's figures only: to sort those of the whole run each time would disturb it.
+            fresh = self.bench.recorder.take()
             now = time.monotonic()
             out.write(f"\r\x1b[K{self._line(fresh, now - start, now - last)}")
             out.flush()

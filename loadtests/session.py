@@ -23,8 +23,8 @@ class BudgetSpent(Exception):
 class Gate:
     """What all users of a process share: which hosts may be reached, and how many requests may still be sent.
 
-    The check stands here, behind the client, and not only where options are read: whatever a variable of the environment,
-    a redirect or a token service's address says, nothing leaves for a host that was not meant.
+    The check stands here, behind the client, and not only where options are read: whatever a variable of the
+    environment or the address of a token service says, nothing leaves for a host that was not meant.
     """
 
     def __init__(self, traffic: Traffic) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _numbers = itertools.count()
 
 
-class QianfanUser(User):  # type: ignore[misc]  # Locust has no types
+class QianfanUser(User):
     """One user with a client, a connection and a choice of prompts of its own.
 
     Raises:
@@ -114,7 +114,7 @@ class ChatUser(QianfanUser):
         """One chat call."""
         return self.client.chat(prompt).attempts
 
-    @task  # type: ignore[untyped-decorator]  # Locust has no types
+    @task
     def chat(self) -> None:
         """Ask for a whole answer."""
         self.measure()
@@ -134,7 +134,7 @@ class StreamUser(QianfanUser):
                 timer.chunk_arrived(time.perf_counter(), chunk.text)
             return stream.attempts
 
-    @task  # type: ignore[untyped-decorator]  # Locust has no types
+    @task
     def stream(self) -> None:
         """Ask for a stream."""
         self.measure()

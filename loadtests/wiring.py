@@ -16,7 +16,8 @@ import json
 import logging
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -33,8 +34,9 @@ from qfkit.client import ConfigurationError
 from qfkit.protocol.dialects import INFERENCE_DIALECTS
 
 if TYPE_CHECKING:
+    from locust.argument_parser import LocustArgumentParser
     from locust.env import Environment
-    from locust.event import Events
+    from locust.event import EventHook, Events
     from locust.rpc import Message
 
 _FINISH, _FINISHED = "qfkit-finish", "qfkit-finished"
@@ -78,9 +80,7 @@ class Bench:
             return
         traffic.check()
         if traffic.max_requests is not None and isinstance(self._runner, (MasterRunner, WorkerRunner)):
-            raise PlanError(
-                "a budget (--max-requests) is kept by one process: run without --processes, --master, --worker"
-            )
+            raise PlanError("--max-requests is kept by one process: leave out --processes, --master and --worker")
         self.prompts = traffic.texts()
         self.gate = Gate(traffic)
         self.traffic = traffic
@@ -133,7 +133,7 @@ class Bench:
         self._finished.add(msg.node_id)
 
     def on_finish(self, **_: Any) -> None:
-        """On a worker: let calls under way end, then hand over. Not in this greenlet, which reads the master's messages."""
+        """On a worker: let calls under way end, then hand over, in a greenlet of its own: this one reads messages."""
         gevent.spawn(self._finish)
 
     def on_quitting(self, **_: Any) -> None:
@@ -141,12 +141,15 @@ class Bench:
         self._finish()
 
     def _finish(self) -> None:
-        self._runner.stop()
+        runner = self._runner
+        assert isinstance(runner, WorkerRunner)
+        runner.stop()
         data: dict[str, Any] = {}
-        self.recorder.report_to_master(self._runner.client_id, data)
-        self._runner.send_message(_FINISHED, data)
+        self.recorder.report_to_master(runner.client_id, data)
+        runner.send_message(_FINISHED, data)
 
     def _present(self) -> set[str]:
+        assert isinstance(self._runner, MasterRunner)
         return {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
 
 
@@ -169,6 +172,10 @@ def bench_of(environment: Environment, host: str | None) -> Bench:
     return bench
 
 
+def _on(hook: EventHook, listener: Callable[..., object]) -> None:
+    hook.add_listener(listener)  # type: ignore[no-untyped-call]  # Locust's types end here
+
+
 def attach(environment: Environment, runner: Runner, traffic: Traffic | None = None) -> Bench:
     """Listen to everything that is needed of one environment. Calls under way get time to end: `GRACE`, unless set."""
     # The client logs every call and every failure. Here they are counted; a line for each would drown what counts.
@@ -176,14 +183,14 @@ def attach(environment: Environment, runner: Runner, traffic: Traffic | None = N
     bench = _BENCHES[environment] = Bench(environment, runner, traffic)
     events = environment.events
     environment.stop_timeout = environment.stop_timeout or GRACE
-    events.test_start.add_listener(bench.on_test_start)
+    _on(events.test_start, bench.on_test_start)
     if isinstance(runner, WorkerRunner):
-        events.report_to_master.add_listener(bench.recorder.report_to_master)
-        events.quitting.add_listener(bench.on_quitting)
+        _on(events.report_to_master, bench.recorder.report_to_master)
+        _on(events.quitting, bench.on_quitting)
         runner.register_message(_FINISH, bench.on_finish)
     elif isinstance(runner, MasterRunner):
-        events.worker_report.add_listener(bench.recorder.worker_report)
-        events.test_stopping.add_listener(bench.on_test_stopping)
+        _on(events.worker_report, bench.recorder.worker_report)
+        _on(events.test_stopping, bench.on_test_stopping)
         runner.register_message(_FINISHED, bench.on_finished)
     return bench
 
@@ -196,37 +203,32 @@ def register(events: Events) -> None:
     if events in _REGISTERED:  # `locust -f qps.py,stream.py` loads two
         return
     _REGISTERED.append(events)
-    events.init_command_line_parser.add_listener(add_options)
-    events.init.add_listener(_on_init)
+    _on(events.init_command_line_parser, add_options)
+    _on(events.init, _on_init)
 
 
 _REGISTERED: list[Events] = []
 
 
-def add_options(parser: ArgumentParser) -> None:
-    """Our options, for Locust's command line, for the variables of the environment that it reads, and for its web page."""
-    group = parser.add_argument_group("Qianfan", "Keys are read from the QIANFAN_* variables.")
-    choices = list(INFERENCE_DIALECTS)
+def add_options(parser: LocustArgumentParser) -> None:
+    """Our options, for Locust's command line and, but for what may cost money, its web page."""
     default = Traffic(host="")
-    group.add_argument(
-        "--dialect", choices=choices, default=default.dialect, env_var="QFKIT_DIALECT", help="API family."
-    )  # type: ignore[call-arg]
-    group.add_argument("--model", default="", env_var="QFKIT_MODEL", help="Model; empty for the client's default.")  # type: ignore[call-arg]
-    group.add_argument("--prompt", default="", env_var="QFKIT_PROMPT", help="The one text to send.")  # type: ignore[call-arg]
-    group.add_argument("--prompts", default="", env_var="QFKIT_PROMPTS", help="A file of texts to send, one a line.")  # type: ignore[call-arg]
-    group.add_argument("--seed", type=int, default=default.seed, env_var="QFKIT_SEED", help="Of the choice of prompts.")  # type: ignore[call-arg]
-    group.add_argument(
-        "--attempts",
-        type=int,
-        default=default.attempts,
-        env_var="QFKIT_ATTEMPTS",
-        help="Requests of one call at most; 1: no retries.",
-    )  # type: ignore[call-arg]
-    group.add_argument(
-        "--live", action="store_true", help="Allow hosts other than this machine; demands --max-requests."
+    add = parser.add_argument
+    add("--dialect", choices=INFERENCE_DIALECTS, default=default.dialect, help="API family of Qianfan")
+    add("--model", default="", help="Model to ask; empty for the client's default")
+    add("--prompt", default="", help="The one text to send")
+    add("--prompts", default="", metavar="<filename>", help="File of texts to send, one a line")
+    add("--seed", type=int, default=default.seed, help="Seed of each user's choice of prompts")
+    add("--attempts", type=int, default=default.attempts, help="Requests of one call at most; 1 never retries")
+    add("--live", action="store_true", include_in_web_ui=False, help="Allow other hosts than this machine")
+    add("--max-requests", type=int, include_in_web_ui=False, help="Budget of HTTP requests; --live demands one")
+    add(
+        "--report-json",
+        default="",
+        metavar="<filename>",
+        include_in_web_ui=False,
+        help="Write qfkit's report here, too",
     )
-    group.add_argument("--max-requests", type=int, default=None, help="Send no more HTTP requests than this.")
-    group.add_argument("--report-json", default="", metavar="FILE", help="Write qfkit's report here, too.")
 
 
 def traffic_of(options: Namespace | None, host: str | None) -> Traffic:
@@ -254,7 +256,7 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
     bench = attach(environment, runner)
     if isinstance(runner, WorkerRunner):
         return
-    environment.events.quit.add_listener(lambda **_: _tell(environment, bench))
+    _on(environment.events.quit, lambda **_: _tell(environment, bench))
     if environment.host:  # else it is still to be typed into Locust's web page, and each user looks at it anew
         try:
             bench.prepare(environment.host)

@@ -17,7 +17,7 @@ from mock_server.state import Account
 from qfkit.protocol.dialects import Route
 from qfkit.protocol.errors import ErrorSpec, envelope
 from qfkit.protocol.http import HttpRequest
-from qfkit.protocol.messages import Json, last_user_text
+from qfkit.protocol.messages import Json, content_text, last_user_text
 from qfkit.protocol.models import Model, v2_model_objects
 from qfkit.protocol.tokens import estimate, estimate_messages
 
@@ -125,9 +125,9 @@ def reply_json(data: object, headers: list[tuple[str, str]], status: int = 200) 
 
 
 def _say(call: Call, answer: Answer) -> Said:
-    # Not by whether it streams: a client that switches must get the same answer.
-    asked = _encode(call.body.get("messages") or call.prompt).decode()
-    random = generate.seeded(call.settings.seed, call.model.name if call.model else "", asked)
+    # By what is asked alone, not by how: a client that switches to a stream, or sorts its keys, gets the same answer.
+    asked = [content_text(message.get("content")) for message in call.body.get("messages") or ()]
+    random = generate.seeded(call.settings.seed, call.model.name if call.model else "", *asked, call.prompt)
     calls = tuple(_named_call(given, call.request_id, index) for index, given in enumerate(answer.tool_calls))
     if answer.pieces is not None:
         text, pieces = "".join(answer.pieces), answer.pieces

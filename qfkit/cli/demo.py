@@ -52,7 +52,7 @@ def command(*, load: bool) -> None:
             disappointed += _play(title, lambda: _load(server))
     seconds = time.perf_counter() - started
     if disappointed:
-        raise click.ClickException(f"{len(disappointed)} step(s) did not show what they promise: {'; '.join(disappointed)}")
+        raise click.ClickException(f"{len(disappointed)} step(s) fell short of the promise: {'; '.join(disappointed)}")
     click.secho(f"\nAll of it worked, in {seconds:.1f} s. Next: 'qfkit mock' for a server of your own.", fg="green")
 
 
@@ -83,8 +83,8 @@ def _signed_chat(account: AccountHandle, client: Client) -> None:
     _say(f"The mock answers  {reply.text}")
     _expect(seen.signature is not None and seen.signature.ok, f"the signature was not verified: {seen}")
     assert seen.signature is not None
-    _say(f"Its journal says  signature of {seen.signature.access_key[:9] if seen.signature.access_key else '-'}… verified")
-    _say(f"                  (HMAC-SHA256, form {seen.signature.form}), status {seen.status}, answered by {seen.answered_by}")
+    _say(f"Its journal says  {seen}")
+    _say(f"                  signature verified: HMAC-SHA256, form {seen.signature.form}")
     _expect(reply.text.startswith("杭州"), "the scripted answer did not arrive")
 
 
@@ -126,7 +126,7 @@ def _retries(account: AccountHandle, client: Client) -> None:
     _say("Each attempt was signed afresh: three nonces in the journal.")
 
 
-def _wrong_signature(account: AccountHandle, client: Client) -> None:
+def _wrong_signature(account: AccountHandle, _client: Client) -> None:
     import requests
 
     from qfkit.protocol.dialects import TEXT_GENERATION_CHAT
@@ -135,7 +135,8 @@ def _wrong_signature(account: AccountHandle, client: Client) -> None:
     keys = account.credentials
     assert keys.access_key is not None
     assert keys.secret_key is not None
-    signed, sent = b'{"messages":[{"role":"user","content":"hi"}]}', b'{"messages": [{"role": "user", "content": "hi"}]}'
+    signed = b'{"messages":[{"role":"user","content":"hi"}]}'
+    sent = b'{"messages": [{"role": "user", "content": "hi"}]}'
     headers = sign_hmac(
         access_key=keys.access_key,
         secret_key=keys.secret_key,

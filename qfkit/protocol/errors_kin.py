@@ -1,7 +1,8 @@
 """How one dialect's failure is said in another, and what a bare HTTP status stands for.
 
 All of it is [guess]: no document relates the dialects, and v1 is not known to answer with anything but 200. One rule
-holds throughout, and a test keeps it: a translation never turns a retryable failure into a final one, or back.
+holds between the three inference dialects, and a test keeps it: a translation never turns a retryable failure into a
+final one, or back.
 """
 
 from __future__ import annotations

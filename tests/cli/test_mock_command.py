@@ -58,7 +58,12 @@ def test_a_person_reads_where_it_is_and_how_to_point_each_client_at_it():
     while "For code that signs" not in text:
         text += process.stdout.readline()
     end(process)
-    for part in ("Mock Qianfan at http://127.0.0.1:", "export QIANFAN_ACCESS_KEY=", "export OPENAI_BASE_URL=", "OpenAI("):
+    for part in (
+        "Mock Qianfan at http://127.0.0.1:",
+        "export QIANFAN_ACCESS_KEY=",
+        "export OPENAI_BASE_URL=",
+        "OpenAI(",
+    ):
         assert part in text
 
 

@@ -252,6 +252,50 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(server: Any, account: An
     assert inference(account) == []
 
 
+# The bytes of a stream, which libraries read more kindly than some clients do (wire reference 8.7)
+
+
+def stream_of(connection: http.client.HTTPConnection, caller: Caller, name: str, **fields: Any) -> tuple[str, str]:
+    """Content type and text of the whole body."""
+    body = json.dumps({**json.loads(CHAT), **fields}).encode()
+    method, target, headers = caller.authenticated(BY_NAME[name], body)
+    connection.request(method, target, body, {**headers, "Accept": "text/event-stream"})
+    answer = connection.getresponse()
+    assert answer.status == 200
+    return answer.headers["Content-Type"], answer.read().decode()
+
+
+def test_bytes_of_a_v1_stream(account: Any, connection: http.client.HTTPConnection, caller: Caller) -> None:
+    account.stream(["你", "\n\ndata: x", "好"])
+    kind, received = stream_of(connection, caller, "v1-chat", stream=True)
+    assert kind.startswith("text/event-stream")
+    events = received.split("\n\n")
+    assert events.pop() == ""  # the last event is ended, too
+    parsed = [json.loads(event.removeprefix("data: ")) for event in events if event.startswith("data: {")]
+    assert len(parsed) == len(events)  # nothing else: no comments, no event names, no [DONE]
+    assert all("\n" not in event for event in events)
+    assert "".join(event["result"] for event in parsed) == "你\n\ndata: x好"
+
+
+def test_bytes_of_a_v2_stream(account: Any, connection: http.client.HTTPConnection, caller: Caller) -> None:
+    account.stream(["你", "好"])
+    kind, received = stream_of(connection, caller, "v2-chat", stream=True)
+    assert kind.startswith("text/event-stream")
+    *events, done, end = received.split("\n\n")
+    assert (done, end) == ("data: [DONE]", "")
+    assert all(event.startswith("data: {") and "\n" not in event for event in events)
+
+
+def test_text_generation_streams_events_to_those_who_ask(
+    account: Any, connection: http.client.HTTPConnection, caller: Caller
+) -> None:
+    account.stream(["你", "好"])
+    kind, received = stream_of(connection, caller, "text-stream")
+    assert kind.startswith("text/event-stream")
+    events = [json.loads(line.removeprefix("data: ")) for line in received.split("\n\n") if line.startswith("data: {")]
+    assert "".join(event["choices"][0]["delta"].get("content") or "" for event in events) == "你好"
+
+
 # Head
 
 GARBAGE = {

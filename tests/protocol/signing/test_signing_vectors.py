@@ -120,8 +120,7 @@ VECTORS = (
         "GET",
         "/v1/test",
         {"Host": "qianfan.baidubce.com", "x-bce-date": DATE},
-        "GET\n/v1/test\nA=4&a-b=1&a.c=3&a=2&a_=6&aa=5\nhost:qianfan.baidubce.com\n"
-        "x-bce-date:2024-05-01T08%3A00%3A00Z",
+        "GET\n/v1/test\nA=4&a-b=1&a.c=3&a=2&a_=6&aa=5\nhost:qianfan.baidubce.com\nx-bce-date:2024-05-01T08%3A00%3A00Z",
         "host;x-bce-date",
         "b367d64f7b8d975701dacefd420e15ff20d743d5c23e97d375c2b2c44cb56ad5",
         params=(("a", "2"), ("a-b", "1"), ("a.c", "3"), ("A", "4"), ("aa", "5"), ("a_", "6")),
@@ -340,7 +339,7 @@ Authorization: bce-auth-v1/ALTAKFAKEACCESSKEY000000/2026-11-23T04:44:33Z/1800/co
 Accept-Encoding: gzip,deflate
 Connection: keep-alive
 
-{"messages":[{"role":"user","content":"你好"}],"extra_parameters":{"request_source":"qianfan_js_sdk_v0.2.4"}}"""
+{"messages":[{"role":"user","content":"你好"}],"extra_parameters":{"request_source":"qianfan_js_sdk_v0.2.4"}}"""  # noqa: E501
 LLAMA_INDEX_CHAT = """\
 POST /rpc/2.0/ai_custom/v1/wenxinworkshop/chat/completions_pro HTTP/1.1
 Host: 127.0.0.1:18991
@@ -348,7 +347,7 @@ Content-Type: application/json
 Authorization: bce-auth-v1/ALTAKFAKEACCESSKEY000000/2026-11-23T05:12:34Z/60/content-type;host/71093b9746002b930d7c16aabec71376c7b597bba29762258934f0ace21ac5a6
 Content-Length: 90
 
-{"messages": [{"role": "user", "content": "\\u4f60\\u597d"}], "system": "", "stream": false}"""
+{"messages": [{"role": "user", "content": "\\u4f60\\u597d"}], "system": "", "stream": false}"""  # noqa: E501
 
 CAPTURED = {
     "A.9 service list, Python": (SERVICE_LIST, "as-sent"),
