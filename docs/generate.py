@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from qfkit.protocol.errors import DIALECTS, ERRORS, KINDS, RANGES, RETRIERS, Dialect, ErrorSpec
-from qfkit.protocol.errors_kin import STATUSES
+from qfkit.protocol.errors.kin import STATUSES
 from qfkit.protocol.models import MODELS, PARAMETER_SETS, Model
 
 DOCS = Path(__file__).resolve().parent

@@ -110,6 +110,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         users: how many at once.
         spawn_rate: users started a second.
         run_time: seconds after which no call is begun.
+        grace: seconds that calls under way then get to end, before they are cut off.
         as_json: print the report as JSON.
         allow_failures: failed calls do not make the exit code 1.
     """
@@ -119,6 +120,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     users: Annotated[int, msgspec.Meta(ge=1)] = 10
     spawn_rate: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     run_time: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    grace: Annotated[float, msgspec.Meta(gt=0)] = GRACE
     as_json: bool = False
     allow_failures: bool = False
 

@@ -69,6 +69,7 @@ class Run:
         self.environment = Environment(
             user_classes=[USERS[plan.scenario]],
             host=plan.traffic.host,
+            stop_timeout=plan.grace,
             parsed_options=Namespace(headless=True, run_time=plan.run_time),
         )
         self.runner: LocalRunner = self.environment.create_local_runner()

@@ -262,7 +262,8 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
             bench.prepare(environment.host)
             check_keys(bench.traffic)
         except (PlanError, ConfigurationError) as error:
-            sys.exit(f"qfkit: {error}")
+            sys.stderr.write(f"qfkit: {error}\n")
+            sys.exit(2)
 
 
 def _tell(environment: Environment, bench: Bench) -> None:

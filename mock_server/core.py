@@ -189,6 +189,8 @@ class _Visit:
             return None, None  # validation says what is wrong with it
         self._entry.model = name
         model = by_name(name)
+        if model and "v2" not in model.dialects:
+            model = None
         if model or self._state.settings.models == "any":
             return model, None
         return None, (

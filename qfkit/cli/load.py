@@ -65,7 +65,7 @@ def command(
     allow_failures: bool,
     as_json: bool,
 ) -> None:
-    r"""Measure a service under load, with the reference client: signed, and without retries.
+    """Measure a service under load, with the reference client: signed, and without retries.
 
     \b
     qps     whole answers: calls a second, latency

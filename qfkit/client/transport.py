@@ -216,7 +216,7 @@ def _check_timeout(timeout: object) -> tuple[float, float]:
 def _explain(error: Exception, timeout: tuple[float, float]) -> QianfanError:
     """What happened, as an exception of ours without any text that may hold a URL."""
     found = _causes(error)
-    if any(isinstance(it, (requests.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)) for it in found):
+    if any(isinstance(it, requests.ConnectTimeout) for it in found):
         return TimeoutExceeded(f"could not connect within {timeout[0]:g} s (connect timeout)")
     if any(isinstance(it, (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)) for it in found):
         return TimeoutExceeded(f"nothing came for {timeout[1]:g} s (read timeout)")

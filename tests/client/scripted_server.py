@@ -5,6 +5,7 @@ It knows nothing of Qianfan and shares no code with the mock: what it recorded i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -172,10 +173,8 @@ class ScriptedServer:
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
 
 
 def _read(reader: Any) -> Received | None:

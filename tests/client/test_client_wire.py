@@ -32,24 +32,24 @@ def hmac_signature(request, secret):
     return base64.b64encode(hmac.new(secret.encode(), b"\n".join(parts), hashlib.sha256).digest()).decode()
 
 
-def baidu_authorization(request, keys):
-    """What bce-python-sdk signs for the request that arrived."""
-    _, key, timestamp, expiration, signed, _ = request.header("Authorization").split("/")
-    assert key == keys.access_key
+def assert_signed_as_baidu_does(request, keys):
+    """bce-python-sdk, given the request that arrived, comes to the same signature."""
+    prefix, key, timestamp, expiration, signed, signature = request.header("Authorization").split("/")
+    assert (prefix, key, timestamp) == ("bce-auth-v1", keys.access_key, "2024-05-01T08:00:00Z")
     assert timestamp == request.header("x-bce-date")
+    assert signed == "content-type;host;x-bce-date"
     headers = {name.encode(): value.encode() for name, value in request.headers}
-    moment = 1_714_550_400
-    assert timestamp == "2024-05-01T08:00:00Z"
-    return baidu_sign(
+    theirs = baidu_sign(
         BceCredentials(keys.access_key, keys.secret_key),
         request.method.encode(),
         request.path.encode(),
         headers,
         {name.encode(): values[0].encode() for name, values in parse_qs(request.query).items()},
-        timestamp=moment,
+        timestamp=1_714_550_400,
         expiration_in_seconds=int(expiration),
         headers_to_sign={name.encode() for name in signed.split(";")},
     ).decode()
+    assert signature == theirs.rpartition("/")[2]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -96,8 +96,7 @@ def test_v1_with_an_iam_pair_signs_as_baidus_own_signer(server, connect, only):
     assert request.target == f"{V1}/chat/completions_pro"
     assert request.json == {"messages": [{"role": "user", "content": "你好"}], "system": "你是助手"}
     assert request.header("Host") == f"127.0.0.1:{server.port}"
-    assert request.header("Authorization") == baidu_authorization(request, keys)
-    assert request.header("Authorization").split("/")[4] == "content-type;host;x-bce-date"
+    assert_signed_as_baidu_does(request, keys)
 
 
 def test_v1_prefers_the_applications_keys_and_can_be_told_not_to(server, connect, keys):
@@ -108,7 +107,7 @@ def test_v1_prefers_the_applications_keys_and_can_be_told_not_to(server, connect
     assert parse_qs(first.query) == {"access_token": [keys.access_token]}
     assert first.header("Authorization") is None
     assert second.query == ""
-    assert second.header("Authorization") == baidu_authorization(second, keys)
+    assert_signed_as_baidu_does(second, keys)
 
 
 def test_v1_buys_an_access_token_once(server, connect, only, keys):
@@ -156,7 +155,7 @@ def test_v2_buys_a_bearer_token_with_an_iam_pair(server, connect, only):
     connect("v2", keys).chat("你好")
     fetch, chat = server.requests
     assert (fetch.method, fetch.target) == ("GET", "/v1/BCE-BEARER/token?expireInSeconds=43200")
-    assert fetch.header("Authorization") == baidu_authorization(fetch, keys)
+    assert_signed_as_baidu_does(fetch, keys)
     assert chat.header("Authorization") == "Bearer bce-v3/ALTAK-new/token"
 
 
@@ -224,7 +223,7 @@ def test_a_service_of_ones_own_is_named_by_its_path(server, connect):
     ],
 )
 def test_a_model_that_v1_cannot_chat_with_is_explained(server, connect, model, told):
-    with pytest.raises(ConfigurationError, match=".*") as caught:
+    with pytest.raises(ConfigurationError) as caught:
         connect("v1", model=model).chat("hi")
     assert told in str(caught.value)
     assert server.requests == []

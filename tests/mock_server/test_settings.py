@@ -21,7 +21,7 @@ def test_keywords_win_over_the_file(tmp_path):
 
 
 def test_accounts_and_scripts_are_read(tmp_path):
-    text = "accounts:\n  - name: a\n    access_key: K\n    script:\n      - fail: 18\n        times: 2\n      - reply: 好\n"
+    text = "accounts:\n  - access_key: K\n    script:\n      - {fail: 18, times: 2}\n      - reply: 好\n"
     (account,) = load(write(tmp_path, text)).accounts
     assert account.access_key == "K"
     assert account.script == [{"fail": 18, "times": 2}, {"reply": "好"}]

@@ -27,7 +27,7 @@ from qfkit.protocol.errors import (
     translate,
     with_status,
 )
-from qfkit.protocol.errors_kin import KIN, STATUS_CLASSES, STATUS_CODES, STATUSES, V1_CLASS_CODES
+from qfkit.protocol.errors.kin import KIN, STATUS_CLASSES, STATUS_CODES, STATUSES, V1_CLASS_CODES
 from qfkit.protocol.validation import CODES
 
 ROWS = [pytest.param(spec, id=f"{spec.dialect}-{spec.code}-{index}") for index, spec in enumerate(ERRORS)]

@@ -1,4 +1,4 @@
-"""What the service refuses, and in which words: live texts of the wire reference (5.1, 5.2), and rules of 3.2 and 4.1."""
+"""What the service refuses, and in which words: live texts (wire reference 5.1, 5.2), and the rules of 3.2 and 4.1."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from qfkit.protocol.errors_spec import ErrorSpec
+from qfkit.protocol.errors.spec import ErrorSpec
 
 _row = partial(ErrorSpec, dialect="text_generation", evidence="doc (tutorial 6.1)", guess=("message",))
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from qfkit.protocol.errors_spec import Dialect
+from qfkit.protocol.errors.spec import Dialect
 
 #: Kind of a row -> its typical code in v1 and in v2. The other dialects answer with their first
 #: row of that kind, or with the kind's HTTP status.

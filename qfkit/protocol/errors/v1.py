@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from qfkit.protocol.errors_spec import CodeRange, ErrorSpec
+from qfkit.protocol.errors.spec import CodeRange, ErrorSpec
 
 #: Numbers that the reference mentions without saying what they are. They get no row, or a row that is all guess.
 V1_RANGES: Final[tuple[CodeRange, ...]] = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from qfkit.protocol.errors_spec import ErrorSpec
+from qfkit.protocol.errors.spec import ErrorSpec
 
 _BY_STATUS = ("javascript", "openai-python")
 _BY_CASE = ("message",)

@@ -1,7 +1,7 @@
 """The errors of Qianfan: one table for all dialects, and what both ends of the wire do with it.
 
-The tables stand in ``errors_v1``, ``errors_v2``, ``errors_text_generation`` and ``errors_auth`` (wire reference 5.1,
-5.2, the tutorial's 6.1, and 2.1 with 2.2); ``errors_kin`` relates the dialects. The mock scripts failures with
+The rows stand in ``v1``, ``v2``, ``text_generation`` and ``auth`` (wire reference 5.1, 5.2, the tutorial's 6.1, and 2.1
+with 2.2); ``kin`` relates the dialects. The mock scripts failures with
 `translate` and writes them with `envelope`; the client reads them back with `classify`.
 
 Two facts shape it. v1 reports its errors under HTTP 200, so an answer is judged by its body first and by its status
@@ -16,32 +16,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias, TypeVar
 
-from qfkit.protocol.errors_auth import IAM_ERRORS, OAUTH_ERRORS
-from qfkit.protocol.errors_kin import KIN, STATUS_CLASSES, STATUS_CODES, STATUSES, V1_CLASS_CODES
-from qfkit.protocol.errors_spec import DIALECTS, KINDS, RETRIERS, CodeRange, Dialect, ErrorSpec, Kind
-from qfkit.protocol.errors_text_generation import TEXT_GENERATION_ERRORS
-from qfkit.protocol.errors_v1 import V1_ERRORS, V1_RANGES
-from qfkit.protocol.errors_v2 import V2_ERRORS
-
-__all__ = [
-    "DIALECTS",
-    "ERRORS",
-    "KINDS",
-    "RANGES",
-    "RETRIERS",
-    "CodeRange",
-    "Dialect",
-    "ErrorSpec",
-    "Kind",
-    "UnknownErrorCode",
-    "classify",
-    "envelope",
-    "find",
-    "is_error_status",
-    "lookup",
-    "translate",
-    "with_status",
-]
+from qfkit.protocol.errors.auth import IAM_ERRORS, OAUTH_ERRORS
+from qfkit.protocol.errors.kin import KIN, STATUS_CLASSES, STATUS_CODES, STATUSES, V1_CLASS_CODES
+from qfkit.protocol.errors.spec import DIALECTS, KINDS, CodeRange, Dialect, ErrorSpec
+from qfkit.protocol.errors.text_generation import TEXT_GENERATION_ERRORS
+from qfkit.protocol.errors.v1 import V1_ERRORS, V1_RANGES
+from qfkit.protocol.errors.v2 import V2_ERRORS
 
 ERRORS: Final[tuple[ErrorSpec, ...]] = (
     *TEXT_GENERATION_ERRORS,
