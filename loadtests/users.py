@@ -11,9 +11,10 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
+import gevent
 from gevent import GreenletExit
 from locust import User, task
-from locust.exception import StopTest, StopUser
+from locust.exception import StopTest
 
 from loadtests.outcomes import attempt_failures, call_failure
 from loadtests.plan import PlanError, Scenario
@@ -23,6 +24,9 @@ from qfkit.client import Attempt, ConfigurationError, QianfanError
 
 if TYPE_CHECKING:
     from locust.env import Environment
+
+#: Seconds between a user's looks at whether the run has ended, once the budget is spent.
+_PAUSE = 0.05
 
 _numbers = itertools.count()
 
@@ -61,7 +65,6 @@ class QianfanUser(User):
         """Make one call and count what comes of it.
 
         Raises:
-            StopUser: the budget is spent.
             StopTest: the call cannot be made as planned.
         """
         session, recorder = self.session, self.bench.recorder
@@ -76,7 +79,8 @@ class QianfanUser(User):
             raise
         except BudgetSpent:
             self.bench.stop_soon()
-            raise StopUser from None
+            gevent.sleep(_PAUSE)  # not StopUser: Locust complains of users that end while it stops them
+            return
         except (PlanError, ConfigurationError) as wrong:
             raise self._impossible(wrong) from wrong
         except QianfanError as failure:

@@ -76,7 +76,7 @@ def command(
 
     Ends with exit code 0 when all calls were good, 1 when some failed (unless --allow-failures), 2 when the test could
     not be started as asked, 3 when no call ended, 130 after Ctrl-C.
-    """
+    """  # noqa: D301 - click reads the backspace itself
     if importlib.util.find_spec("locust") is None:
         raise click.UsageError("load tests need Locust, which is not installed: pip install 'qfkit[load]'")
     import msgspec

@@ -82,8 +82,8 @@ def format_bce_date(timestamp: float) -> str:
     """
     try:
         moment = datetime.fromtimestamp(int(timestamp), timezone.utc)
-    except (OverflowError, OSError) as error:
-        raise ValueError(f"timestamp {timestamp} is beyond the year 9999: give Unix seconds") from error
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"timestamp {timestamp} is no moment up to the year 9999: give Unix seconds") from error
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}".rjust(20, "0")
 
 

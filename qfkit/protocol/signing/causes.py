@@ -79,8 +79,8 @@ _READING = (
     ),
     Cause(
         "wrong-secret",
-        "no known mistake reproduces this signature: most likely the secret key is wrong",
-        "check that the secret key belongs to this access key; then compare the strings with qfkit sign --explain",
+        "no known mistake gives this signature: most likely the secret key is wrong",
+        "check that the secret key is that of this access key; then try qfkit sign --explain",
     ),
 )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any, TypeAlias
 
 from qfkit.protocol.dialects import BASE_URLS
@@ -91,8 +92,9 @@ def parsed(body: bytes) -> Any:
         return None
 
 
-#: Ways that JSON encoders write, the commonest first: (separators, indent).
-_LAYOUTS: tuple[tuple[tuple[str, str], int | None], ...] = (
+Layout: TypeAlias = tuple[tuple[str, str], int | None]
+#: Ways that JSON encoders write, the commonest first: separators and indent.
+LAYOUTS: tuple[Layout, ...] = (
     ((", ", ": "), None),
     ((",", ":"), None),
     ((",", ": "), 2),
@@ -100,15 +102,20 @@ _LAYOUTS: tuple[tuple[tuple[str, str], int | None], ...] = (
 )
 
 
-def spellings(value: Any) -> Iterator[bytes]:
+def spellings(
+    value: Any, *, layouts: Sequence[Layout] = LAYOUTS, orders: Sequence[bool] = (False, True)
+) -> Iterator[bytes]:
     """A JSON value as the usual encoders write it: each layout, escaped or not, keys sorted or not."""
-    for separators, indent in _LAYOUTS:
-        for ascii_only in (True, False):
-            for sort in (False, True):
-                try:
-                    text = json.dumps(
-                        value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=sort
-                    )
-                except RecursionError:  # nested deeper than this encoder goes, though the decoder got through
-                    return
-                yield octets(text)
+    for (separators, indent), ascii_only, sort in product(layouts, (True, False), orders):
+        try:
+            text = json.dumps(value, separators=separators, indent=indent, ensure_ascii=ascii_only, sort_keys=sort)
+        except RecursionError:  # nested deeper than this encoder goes, though the decoder got through
+            return
+        yield octets(text)
+
+
+def likely_spellings(body: bytes) -> Iterator[bytes]:
+    """A JSON body with and without spaces, with and without escapes: what clients and HTTP libraries default to."""
+    payload = parsed(body)
+    if payload is not None:
+        yield from spellings(payload, layouts=LAYOUTS[:2], orders=(False,))

@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
+from qfkit.protocol.dialects import BASE_URLS, TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.signing.bce_canonical import without_port
 from qfkit.protocol.signing.canonical import Canonical, legible, octets
@@ -23,6 +23,7 @@ from qfkit.protocol.signing.hypotheses import (
     MAC_CHANGES,
     REAL_HOSTS,
     KeyChange,
+    likely_spellings,
     other_hosts,
     parsed,
     path_tails,
@@ -31,6 +32,7 @@ from qfkit.protocol.signing.hypotheses import (
 from qfkit.protocol.signing.search import Guess, Mac, hmac_of
 
 _SCHEMES = (b"http://", b"https://")
+_REAL_URL = octets(BASE_URLS["text_generation"])
 _LABELS = ("METHOD", "TARGET", "BODY", "TIMESTAMP", "NONCE")
 
 
@@ -138,8 +140,8 @@ def _slashed(parts: Parts) -> Iterator[bytes]:
 TARGETS: tuple[Hypothesis, ...] = (
     Hypothesis("url-real-host", _each("target", lambda _, facts: _under(REAL_HOSTS, facts))),
     Hypothesis("url-without-port", _each("target", lambda _, facts: _under([without_port(facts.host)], facts))),
-    Hypothesis("other-endpoint", _each("target", lambda _, facts: _other_endpoints(facts))),
     Hypothesis("query-dropped", _each("target", lambda _, facts: _without_query(facts))),
+    Hypothesis("other-endpoint", _each("target", lambda _, facts: _other_endpoints(facts))),
     Hypothesis("endpoint-tail", _each("target", lambda _, facts: path_tails(octets(facts.request.target)))),
     Hypothesis(
         "url-without-scheme",
@@ -173,7 +175,7 @@ def _json_twice(parts: Parts, _: Facts) -> Iterator[bytes]:
 
 def _python_repr(parts: Parts, _: Facts) -> Iterator[bytes]:
     payload = parsed(parts.body)
-    if payload is not None:
+    if isinstance(payload, (dict, list)):
         yield octets(str(payload))  # no deeper than the decoder went, at the same cost of stack a level
 
 
@@ -200,14 +202,13 @@ def _body_hashes(parts: Parts, _: Facts) -> Iterator[bytes]:
     yield hashlib.md5(parts.body, usedforsecurity=False).hexdigest().encode()
 
 
-RESERIALISED = Hypothesis("body-reserialised", _each("body", _reserialised))
 BODIES: tuple[Hypothesis, ...] = (
-    RESERIALISED,
-    Hypothesis("body-empty", _each("body", lambda *_: [b"", b"{}", b"None", b"null"])),
     Hypothesis("body-whitespace", _each("body", _around)),
+    Hypothesis("body-reserialised", _each("body", _reserialised)),
+    Hypothesis("body-empty", _each("body", lambda *_: [b"", b"{}", b"None", b"null"])),
+    Hypothesis("body-json-twice", _each("body", _json_twice)),
     Hypothesis("body-python-repr", _each("body", _python_repr)),
     Hypothesis("body-bytes-repr", _each("body", lambda parts, _: [str(parts.body).encode()])),
-    Hypothesis("body-json-twice", _each("body", _json_twice)),
     Hypothesis("body-encoding", _each("body", _other_charsets)),
     Hypothesis("body-hashed", _each("body", _body_hashes)),
 )
@@ -308,12 +309,23 @@ JOINING: tuple[Hypothesis, ...] = (
 )
 
 HYPOTHESES = (*TARGETS, *BODIES, *SECRETS, *TIMES, *METHODS, *JOINING)
-#: Pairs of mistakes that are worth their tries, once no single one explains the signature.
+#: Of the mistakes that go together with others, what each likeliest is: pairs multiply, and tries are few.
+_LIKELY_TARGETS = (
+    Hypothesis("url-real-host", _each("target", lambda _, facts: [_REAL_URL + octets(facts.request.target)])),
+    Hypothesis(
+        "url-without-port", _each("target", lambda _, f: _under([without_port(f.host)], f, schemes=_SCHEMES[:1]))
+    ),
+    Hypothesis("query-dropped", _each("target", lambda _, facts: [facts.path] if facts.query else [])),
+)
+_LIKELY_BODIES = (
+    Hypothesis("body-reserialised", _each("body", lambda parts, _: likely_spellings(parts.body))),
+    Hypothesis("body-empty", _each("body", lambda *_: [b""])),
+)
+#: Pairs that are worth their tries, once no single mistake explains the signature.
 PAIRS: tuple[tuple[tuple[Hypothesis, ...], tuple[Hypothesis, ...]], ...] = (
-    ((TARGETS[0],), (RESERIALISED,)),
-    (TARGETS[:3], SECRETS[:2]),
-    (TARGETS[1:5], (RESERIALISED,)),
-    ((TARGETS[0],), METHODS),
+    (_LIKELY_TARGETS, _LIKELY_BODIES),
+    (_LIKELY_TARGETS, (METHODS[0], *SECRETS[:2])),
+    (_LIKELY_BODIES, SECRETS[:2]),
 )
 
 
