@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,7 +24,8 @@ class MockServer:
 
     Args:
         port: 0 takes a free port.
-        host: loopback by default.
+        host: loopback by default; an IPv6 address is written without brackets.
+        uds: a path to listen on as a Unix socket, instead of TCP.
         config: a YAML file of settings; keyword arguments win over it.
         clock: where the mock reads the time.
         settings: any field of `mock_server.settings.Settings`, such as ``auth="warn"``, ``seed=7``, ``ttft=0.2``.
@@ -38,6 +40,7 @@ class MockServer:
         *,
         port: int = 0,
         host: str = "127.0.0.1",
+        uds: str | Path | None = None,
         config: str | Path | Settings | None = None,
         clock: Clock = SYSTEM_CLOCK,
         **settings: Any,
@@ -48,7 +51,7 @@ class MockServer:
             self.settings = config
         else:
             self.settings = load(config, **settings) if config is not None else build(settings)
-        self._host, self._wanted_port = host, port
+        self._address = partial(Front, host=host, port=port, uds=uds)
         self.state = State(self.settings, clock)
         self._front: Front | None = None
         self._thread: threading.Thread | None = None
@@ -65,7 +68,7 @@ class MockServer:
         """
         if self._front is not None:
             raise RuntimeError("this mock runs already; make another MockServer for a second one")
-        front = Front(self.state, self._host, self._wanted_port)
+        front = self._address(self.state)
         ready = threading.Event()
         self._thread = threading.Thread(target=front.run, args=(ready,), name=f"qfkit-mock-{front.port}", daemon=True)
         self._thread.start()
@@ -82,7 +85,7 @@ class MockServer:
             self._thread.join()
 
     def __enter__(self) -> MockServer:
-        return self.start()
+        return self if self._front is not None else self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -98,14 +101,17 @@ class MockServer:
         Raises:
             RuntimeError: it was not started.
         """
+        return self._running().url
+
+    def _running(self) -> Front:
         if self._front is None:
             raise RuntimeError("this mock is not running: use it as 'with MockServer() as server:' or call start()")
-        return self._front.url
+        return self._front
 
     @property
     def port(self) -> int:
-        """The TCP port it listens on."""
-        return int(self.url.rpartition(":")[2])
+        """The TCP port it listens on; 0 for a Unix socket."""
+        return self._running().port
 
     # Who uses it
 

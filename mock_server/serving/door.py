@@ -9,17 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import cast
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, cast
 
 import httptools
 
 from mock_server.delivery import Reply, WirePlan, Write, wire_plan
+from mock_server.serving.wsgi import LiveReply
 from qfkit.protocol.http import HttpRequest
 
 logger = logging.getLogger("qfkit.mock")
@@ -46,7 +50,8 @@ class Limits:
     pipelined: int = 16
 
 
-Handler = Callable[[HttpRequest], "Reply | asyncio.Future[Reply]"]
+Answering: TypeAlias = "Reply | asyncio.Future[Reply | LiveReply]"
+Handler: TypeAlias = Callable[[HttpRequest], Answering]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class Connection(asyncio.Protocol):
         "_headers",
         "_in_head",
         "_limits",
+        "_live",
         "_loop",
         "_parser",
         "_pending",
@@ -93,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._plan_timer: asyncio.TimerHandle | None = None
         self._reply: Reply | None = None
+        self._live: LiveReply | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._since = 0.0
         self._in_head = self._receiving = self._eof = False
@@ -143,7 +150,9 @@ class Connection(asyncio.Protocol):
                 timer.cancel()
         if self._reply is not None and self._reply.on_end:
             self._reply.on_end("hung up")
-        self._reply = None
+        if self._live is not None:
+            self._live.gone = True
+        self._reply = self._live = None
         self._pending.clear()
         self._closing = True
 
@@ -210,11 +219,50 @@ class Connection(asyncio.Protocol):
             if self._transport and len(self._pending) < self._limits.pipelined:
                 self._transport.resume_reading()
             self._answering = True
-            reply = self._door.handler(arrived.request)
-            if isinstance(reply, Reply):
-                self._deliver(reply, arrived)
+            answering = self._door.handler(arrived.request)
+            if isinstance(answering, Reply):
+                self._deliver(answering, arrived)
             else:
-                reply.add_done_callback(lambda done, a=arrived: self._deliver(done.result(), a))  # type: ignore[misc]
+                answering.add_done_callback(partial(self._deliver_later, arrived))
+
+    def _deliver_later(self, arrived: _Arrived, done: asyncio.Future[Reply | LiveReply]) -> None:
+        reply = done.result()
+        if isinstance(reply, Reply):
+            self._deliver(reply, arrived)
+        elif self._closing or self._transport is None:
+            reply.gone = True
+        else:
+            self._deliver_live(reply, arrived)
+
+    def _deliver_live(self, live: LiveReply, arrived: _Arrived) -> None:
+        """Send the pieces of an answer as a thread makes them."""
+        assert self._transport is not None
+        plan = self._plan(live.head, arrived)
+        chunked = arrived.version != "1.0"
+        self._live = live
+        self._transport.write(plan.writes[0].data)
+
+        def sink(piece: bytes | None) -> None:
+            if self._transport is None or self._closing:
+                return
+            if piece is None:
+                self._live = None
+                cut = live.head.ending != "complete"
+                if not cut and len(plan.writes) > 1:
+                    self._transport.write(plan.writes[-1].data)
+                self._finish("close" if cut else plan.after)
+                return
+            if piece and arrived.request.method != "HEAD":
+                self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            live.sent()
+
+        live.attach(sink)
+
+    def _plan(self, reply: Reply, arrived: _Arrived) -> WirePlan:
+        reply.headers.append(("Date", self._door.date()))
+        head_only = arrived.request.method == "HEAD"
+        keep = arrived.keep_alive and not self._door.draining
+        return wire_plan(reply, version=arrived.version, head_only=head_only, keep_alive=keep)
 
     def _deliver(self, reply: Reply, arrived: _Arrived) -> None:
         if self._closing or self._transport is None:
@@ -222,11 +270,7 @@ class Connection(asyncio.Protocol):
                 reply.on_end("hung up")
             return
         self._reply = reply
-        reply.headers.append(("Date", self._door.date()))
-        head_only = arrived.request.method == "HEAD"
-        keep = arrived.keep_alive and not self._door.draining
-        plan = wire_plan(reply, version=arrived.version, head_only=head_only, keep_alive=keep)
-        self._write_due(plan, 0, self._loop.time())
+        self._write_due(self._plan(reply, arrived), 0, self._loop.time())
 
     def _write_due(self, plan: WirePlan, index: int, start: float) -> None:
         """Write all that is due of ``plan`` from write ``index`` on, then wait for the rest."""
@@ -242,23 +286,24 @@ class Connection(asyncio.Protocol):
             self._plan_timer = self._loop.call_at(start + writes[index].at, self._write_due, plan, index, start)
             return
         self._plan_timer = None
-        self._finish(plan)
+        if plan.after != "hang":  # else the client waits until it has had enough
+            self._finish(plan.after)
 
     def _note_end(self) -> None:
         reply, self._reply = self._reply, None
         if reply is not None and reply.on_end:
             reply.on_end(reply.ending)
 
-    def _finish(self, plan: WirePlan) -> None:
+    def _finish(self, after: str) -> None:
         assert self._transport is not None
         self._answering = False
         self._since = self._loop.time()
-        if plan.after == "reset":
+        if after == "reset":
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._closing = True
             self._transport.abort()
-        elif plan.after == "close" or (self._eof and not self._pending):
+        elif after == "close" or (self._eof and not self._pending):
             self._closing = True
             self._transport.close()
         elif self._pending:
@@ -324,7 +369,10 @@ class Door:
 
     async def open(self, sock: socket.socket) -> None:
         """Begin to accept on a bound socket."""
-        self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+        if sock.family == getattr(socket, "AF_UNIX", None):
+            self._server = await self.loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=1024)
+        else:
+            self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
 
     def date(self) -> str:
         """The ``Date`` header, made once a second."""
@@ -363,6 +411,26 @@ def listen(host: str, port: int) -> socket.socket:
         undo.callback(sock.close)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        sock.listen(1024)
+        sock.setblocking(False)
+        undo.pop_all()
+    return sock
+
+
+def listen_unix(path: str | Path) -> socket.socket:
+    """A listening Unix socket at ``path``, which must not exist; only its owner may connect.
+
+    Raises:
+        OSError: the path cannot be had, with the system's reason.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with contextlib.ExitStack() as undo:
+        undo.callback(sock.close)
+        mask = os.umask(0o177)
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(mask)
         sock.listen(1024)
         sock.setblocking(False)
         undo.pop_all()

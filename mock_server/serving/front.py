@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mock_server.core import handle
-from mock_server.delivery import Reply
-from mock_server.serving.door import Door, Limits, listen
+from mock_server.serving.door import Answering, Door, Limits, listen, listen_unix
 from mock_server.serving.wsgi import WsgiRunner
 from mock_server.state import State
 from qfkit.protocol.http import HttpRequest
@@ -21,38 +22,69 @@ OWN_PREFIX = "/__"
 
 
 class Front:
-    """One listening address of a mock. The socket is bound at once, so `port` is known before `run`.
+    """One listening address of a mock. The socket is bound at once, so that `port` is known before `run`.
+
+    Args:
+        state: whose requests to answer.
+        host, port: the TCP address; port 0 takes a free one.
+        uds: a path to listen on as a Unix socket, instead of TCP.
+        limits: what a connection may cost.
+        flask: serve everything through Flask, which is the reference; slower, and without byte-exact faults.
 
     Raises:
         OSError: the address cannot be had.
     """
 
-    def __init__(self, state: State, host: str, port: int, *, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        uds: str | Path | None = None,
+        limits: Limits | None = None,
+        flask: bool = False,
+    ) -> None:
         self._state = state
-        self._socket = listen(host, port)
+        self._socket = listen(host, port) if uds is None else listen_unix(uds)
         self._limits = limits
+        self._all_flask = flask
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
         self._door: Door | None = None
         self._drain_seconds = 0.0
+        self._pid = os.getpid()
+        self.uds = None if uds is None else Path(uds)
         self.host = host
-        self.port: int = self._socket.getsockname()[1]
+        self.port: int = 0 if uds is not None else self._socket.getsockname()[1]
 
     @property
     def url(self) -> str:
-        """The base URL."""
+        """The base URL. For a Unix socket ``http+unix://`` and its path percent-encoded, as requests-unixsocket has it."""
+        if self.uds is not None:
+            return f"http+unix://{str(self.uds).replace('/', '%2F')}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def run(self, ready: threading.Event | None = None) -> None:
         """Answer requests until `stop`; ``ready`` is set once they are taken."""
-        asyncio.run(self._serve(ready))
+        loop = new_event_loop()
+        try:
+            loop.run_until_complete(self._serve(ready))
+        finally:
+            loop.close()
+            if self.uds is not None:
+                self.uds.unlink(missing_ok=True)
 
     def stop(self, *, drain_seconds: float = 0.0) -> None:
         """End `run` from any thread or signal handler; answers under way may take ``drain_seconds`` to end.
 
-        Called again while they do, it hangs up on them.
+        Called again while they do, it hangs up on them. In a forked child, whose copy of the loop nobody runs, it only
+        closes the child's copy of the socket.
         """
+        if os.getpid() != self._pid:
+            self._socket.close()
+            return
         loop, done, door = self._loop, self._done, self._door
         if loop is None or done is None or door is None or loop.is_closed():
             return
@@ -67,9 +99,9 @@ class Front:
         self._done = asyncio.Event()
         flask: WsgiRunner | None = None
 
-        def answer(request: HttpRequest) -> Reply | asyncio.Future[Reply]:
+        def answer(request: HttpRequest) -> Answering:
             nonlocal flask
-            if not request.target.startswith(OWN_PREFIX):
+            if not (self._all_flask or request.target.startswith(OWN_PREFIX)):
                 return handle(request, self._state)
             if flask is None:  # Flask takes longer to import than the rest to start: only those who ask for it wait
                 flask = WsgiRunner(self._app(), loop)
@@ -85,6 +117,7 @@ class Front:
                 await door.drain(self._drain_seconds)
         finally:
             door.close()
+            await asyncio.sleep(0)  # lets the connections that were hung up on say goodbye
             if flask is not None:
                 flask.close()
 
@@ -92,3 +125,13 @@ class Front:
         from mock_server.app import create_app  # noqa: PLC0415 - see answer()
 
         return create_app(state=self._state)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """A loop of uvloop where that is installed (``pip install 'qfkit[server]'``), else of asyncio."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop

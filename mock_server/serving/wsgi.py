@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import sys
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -16,44 +19,139 @@ from qfkit.protocol.http import HttpRequest
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+logger = logging.getLogger("qfkit.mock")
+
+#: Pieces that an app may be ahead of its client before it has to wait.
+_AHEAD = 16
+
+#: Headers that are the door's own business.
+_FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "date"})
+
+
+class Gone(ConnectionError):
+    """The client hung up while the app was still writing."""
+
+
+class LiveReply:
+    """An answer that a thread is still writing while the door sends it.
+
+    Attributes:
+        head: status and headers, as a streamed reply without pieces.
+        gone: set by the door when the client hung up.
+    """
+
+    __slots__ = ("_early", "_loop", "_room", "_sink", "gone", "head")
+
+    def __init__(self, head: Reply, loop: asyncio.AbstractEventLoop) -> None:
+        self.head = head
+        self.gone = False
+        self._loop = loop
+        self._room = threading.Semaphore(_AHEAD)
+        self._sink: Callable[[bytes | None], None] | None = None
+        self._early: list[bytes | None] = []
+
+    def attach(self, sink: Callable[[bytes | None], None]) -> None:
+        """Called by the door, in the loop: where the pieces go. None is the end."""
+        self._sink = sink
+        early, self._early = self._early, []
+        for piece in early:
+            self._hand_on(piece)
+
+    def push(self, piece: bytes | None) -> None:
+        """Called by the thread: hand on a piece, or the end; waits while the client is behind.
+
+        Raises:
+            Gone: the client hung up.
+        """
+        while not self._room.acquire(timeout=0.2) and not self.gone:
+            pass
+        if self.gone:
+            raise Gone("the client hung up")
+        self._loop.call_soon_threadsafe(self._hand_on, piece)
+
+    def sent(self) -> None:
+        """Called by the door when a piece has left: there is room for another."""
+        self._room.release()
+
+    def _hand_on(self, piece: bytes | None) -> None:
+        if self._sink is None:  # the thread may be faster than the door
+            self._early.append(piece)
+        elif not self.gone:
+            self._sink(piece)
+
 
 class WsgiRunner:
     """Answers requests with a WSGI app in threads; they are started when the first request needs them."""
 
-    def __init__(self, app: WSGIApplication, loop: asyncio.AbstractEventLoop, threads: int = 4) -> None:
+    def __init__(self, app: WSGIApplication, loop: asyncio.AbstractEventLoop, threads: int = 8) -> None:
         self._app = app
         self._loop = loop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="qfkit-flask")
 
-    def __call__(self, request: HttpRequest) -> asyncio.Future[Reply]:
-        """The app's answer, when it has one."""
-        return self._loop.run_in_executor(self._pool, call_wsgi, self._app, request)
+    def __call__(self, request: HttpRequest) -> asyncio.Future[Reply | LiveReply]:
+        """The app's answer: whole where it says how long it is, else as soon as its headers are there."""
+        future: asyncio.Future[Reply | LiveReply] = self._loop.create_future()
+        self._pool.submit(self._run, request, future)
+        return future
 
     def close(self) -> None:
         """Let the threads go; answers under way are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def _run(self, request: HttpRequest, future: asyncio.Future[Reply | LiveReply]) -> None:
+        live: LiveReply | None = None
+        try:
+            with contextlib.closing(_call(self._app, request)) as parts:
+                head = next(parts)
+                assert isinstance(head, Reply)
+                if not head.streamed:
+                    head.body = (Write(0.0, b"".join(part for part in parts if isinstance(part, bytes))),)
+                    self._settle(future, head)
+                    return
+                live = LiveReply(head, self._loop)
+                self._settle(future, live)
+                for part in parts:
+                    live.push(part if isinstance(part, bytes) else b"")
+                live.push(None)
+        except Gone:
+            return
+        except Exception:
+            # The app broke off, by script or by a bug. Without a head the service's own words are still possible.
+            if live is None:
+                logger.exception("the Flask app failed on %s %s", request.method, request.path)
+                self._settle(future, Reply(500, [], (Write(0.0, b"qfkit bug: see the log of the mock\n"),)))
+            else:
+                live.head.ending = "cut"
+                with contextlib.suppress(Gone):
+                    live.push(None)
 
-def call_wsgi(app: WSGIApplication, request: HttpRequest) -> Reply:
-    """One request through a WSGI app (PEP 3333), its body collected whole."""
-    head: list[tuple[int, list[tuple[str, str]]]] = []
+    def _settle(self, future: asyncio.Future[Reply | LiveReply], reply: Reply | LiveReply) -> None:
+        self._loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(reply))
+
+
+def _call(app: WSGIApplication, request: HttpRequest) -> Generator[Reply | bytes, None, None]:
+    """One request through a WSGI app (PEP 3333): first its head, then the pieces of its body."""
+    heads: list[Reply] = []
+    written: list[bytes] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], _exc_info: Any = None) -> Callable[[bytes], object]:
-        head.append((int(status[:3]), headers))
+        kept = [(name, value) for name, value in headers if name.lower() not in _FRAMING]
+        streamed = not any(name.lower() == "content-length" for name, _ in headers)
+        heads.append(Reply(int(status[:3]), kept, streamed=streamed))
         return written.append
 
-    written: list[bytes] = []
     produced: Iterable[bytes] = app(environ_of(request), start_response)
     try:
-        written.extend(produced)
+        pieces = iter(produced)
+        first = next(pieces, b"")  # the head may come as late as the first piece
+        yield heads[-1]
+        yield from written
+        yield first
+        yield from pieces
     finally:
         close = getattr(produced, "close", None)
         if close is not None:
             close()
-    status, headers = head[-1]
-    framing = {"content-length", "transfer-encoding", "connection", "date"}  # the door's own business
-    kept = [(name, value) for name, value in headers if name.lower() not in framing]
-    return Reply(status, kept, (Write(0.0, b"".join(written)),))
 
 
 def environ_of(request: HttpRequest) -> dict[str, Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -153,3 +157,65 @@ def test_the_flask_app_gives_the_same_answer_behind_another_server():
     assert client.get("/__admin/health").get_json() == {"status": "ok"}
     assert client.get("/nowhere").status_code == 404
     assert [entry.outcome for entry in account.journal.entries()] == ["complete", "complete"]
+
+
+def test_it_listens_on_ipv6():
+    try:
+        server = MockServer(host="::1").start()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with server:
+        assert server.url.startswith("http://[::1]:")
+        assert ask(server.account()).status_code == 200
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+def test_it_listens_on_a_unix_socket_that_only_its_owner_may_use(tmp_path):
+    path = tmp_path / "mock.sock"
+    with MockServer(uds=path) as server:
+        assert server.url.startswith("http+unix://%2F")
+        assert path.stat().st_mode & 0o777 == 0o600
+        connection = UnixConnection(str(path))
+        connection.request("GET", "/v2/models", headers={"Authorization": f"Bearer {token_of(server)}"})
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert not path.exists()
+
+
+def token_of(server: MockServer) -> str:
+    return str(server.account().credentials.bearer_token)
+
+
+FORK = """
+import multiprocessing, warnings
+from mock_server import MockServer
+warnings.simplefilter("ignore")  # newer Pythons warn of any fork beside threads: that is what is tested
+
+def child(server, pipe):
+    with MockServer() as own:
+        pipe.send(own.url != server.url)
+    server.stop()
+
+with MockServer() as server:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=child, args=(server, theirs))
+    process.start()
+    process.join(20)
+    import urllib.request
+    alive = urllib.request.urlopen(server.url + "/__admin/health", timeout=10).status
+    print(ours.recv(), process.exitcode, alive)
+"""
+
+
+def test_a_forked_child_may_have_mocks_of_its_own_and_leaves_the_parents_alone():
+    done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["True", "0", "200"], done.stderr
