@@ -117,9 +117,9 @@ def notes_of(report: Mapping[str, Any]) -> Iterator[str]:
     for name, data in report["scenarios"].items():
         silent = data["ok"] - data["milliseconds"].get("ttft", {"count": 0})["count"]
         if name == "stream" and silent:
-            yield f"{silent} streams ended well without any content; they have no TTFT."
+            yield f"streams without any content: {silent}. They ended well, and have no TTFT."
         if data["cut_off"]:
-            yield f"{data['cut_off']} calls were still under way at the end and were cut off; they are in no duration."
+            yield f"calls cut off at the end: {data['cut_off']}. They were still under way, and are in no duration."
 
 
 def _block(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> Iterator[str]:

@@ -25,10 +25,12 @@ from locust.env import Environment
 from locust.runners import LocalRunner
 
 from loadtests import report
-from loadtests.plan import Plan
+from loadtests.plan import Plan, PlanError
+from loadtests.session import rehearse
 from loadtests.tally import Ledger
 from loadtests.users import ChatUser, QianfanUser, StreamUser
 from loadtests.wiring import Bench, attach
+from qfkit.client import ConfigurationError
 
 USERS: dict[str, type[QianfanUser]] = {user.scenario: user for user in (ChatUser, StreamUser)}
 
@@ -41,6 +43,11 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"loadtests.run takes a plan as JSON ({error}); people use 'qfkit load'\n")
         return 2
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        rehearse(plan.traffic)
+    except (PlanError, ConfigurationError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     run = Run(plan)
     ledger, signum = run.to_its_end()
     data = run.bench.report(ledger)

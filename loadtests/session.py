@@ -13,6 +13,7 @@ import requests
 from loadtests.measures import StreamTimer
 from loadtests.plan import PlanError, Traffic, is_loopback
 from qfkit.client import Client, RetryPolicy
+from qfkit.client.calls import chat_call
 from qfkit.protocol.dialects import route
 
 
@@ -154,11 +155,16 @@ def new_client(
     )
 
 
-def check_keys(traffic: Traffic, environ: Mapping[str, str] = os.environ) -> None:
-    """Whether the environment holds the keys for this traffic; nothing is sent.
+def rehearse(traffic: Traffic, environ: Mapping[str, str] = os.environ) -> None:
+    """See whether this traffic can be made at all; nothing is sent.
 
     Raises:
-        ConfigurationError: as `new_client`.
+        PlanError: it may not be sent, or there are no prompts.
+        ConfigurationError: keys are missing, or the dialect has no such model.
     """
+    traffic.check()
+    texts = traffic.texts()
     with requests.Session() as session:
-        new_client(traffic, session, environ=environ).close()
+        client = new_client(traffic, session, environ=environ)
+        chat_call(traffic.dialect, texts[0], model=client.model, system=None, params={}, stream=False)
+        client.close()

@@ -50,7 +50,8 @@ class QianfanUser(User):
             self.session = MeasuredSession(self.bench.gate, time.perf_counter, proxies=traffic.live)
             self.client = new_client(traffic, self.session, random=self.random)
         except (PlanError, ConfigurationError) as error:
-            raise self._impossible(error) from error
+            environment.process_exit_code = 2
+            raise StopTest(f"qfkit: {error}") from error
 
     def on_stop(self) -> None:
         """Give the connection back."""
@@ -62,11 +63,7 @@ class QianfanUser(User):
         raise NotImplementedError
 
     def measure(self) -> None:
-        """Make one call and count what comes of it.
-
-        Raises:
-            StopTest: the call cannot be made as planned.
-        """
+        """Make one call and count what comes of it."""
         session, recorder = self.session, self.bench.recorder
         session.begin()
         began, start = time.time(), time.perf_counter()
@@ -82,7 +79,9 @@ class QianfanUser(User):
             gevent.sleep(_PAUSE)  # not StopUser: Locust complains of users that end while it stops them
             return
         except (PlanError, ConfigurationError) as wrong:
-            raise self._impossible(wrong) from wrong
+            self.bench.give_up(wrong)
+            gevent.sleep(_PAUSE)
+            return
         except QianfanError as failure:
             attempts, error = failure.attempts, failure
         finally:
@@ -103,10 +102,6 @@ class QianfanUser(User):
             exception=error,
             context={},
         )
-
-    def _impossible(self, error: Exception) -> StopTest:
-        self.environment.process_exit_code = 2
-        return StopTest(f"qfkit: {error}")
 
 
 class ChatUser(QianfanUser):

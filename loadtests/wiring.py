@@ -12,6 +12,7 @@ the master here first asks every worker to finish, and goes on when each has sai
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import sys
@@ -28,7 +29,7 @@ from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
 from loadtests import report
 from loadtests.plan import GRACE, PlanError, Traffic
 from loadtests.recorder import Recorder
-from loadtests.session import Gate, check_keys
+from loadtests.session import Gate, rehearse
 from loadtests.tally import Ledger
 from qfkit.client import ConfigurationError
 from qfkit.protocol.dialects import INFERENCE_DIALECTS
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from locust.event import EventHook, Events
     from locust.rpc import Message
 
+logger = logging.getLogger(__name__)
+
+_ONE_PROCESS = "--max-requests is kept by one process: leave out --processes, --master and --worker"
 _FINISH, _FINISHED = "qfkit-finish", "qfkit-finished"
 #: Seconds beyond the workers' own patience that the master waits for their last figures.
 _TRANSIT = 5.0
@@ -80,7 +84,7 @@ class Bench:
             return
         traffic.check()
         if traffic.max_requests is not None and isinstance(self._runner, (MasterRunner, WorkerRunner)):
-            raise PlanError("--max-requests is kept by one process: leave out --processes, --master and --worker")
+            raise PlanError(_ONE_PROCESS)
         self.prompts = traffic.texts()
         self.gate = Gate(traffic)
         self.traffic = traffic
@@ -91,6 +95,13 @@ class Bench:
             self._stopping = True
             options = self._environment.parsed_options
             gevent.spawn(self._runner.quit if getattr(options, "headless", True) else self._runner.stop)
+
+    def give_up(self, error: Exception) -> None:
+        """End the run because it cannot be made as planned, and say why, once."""
+        if not self._stopping:
+            self._environment.process_exit_code = 2
+            logger.error("qfkit: %s", error)
+        self.stop_soon()
 
     def report(self, ledger: Ledger | None = None) -> dict[str, Any]:
         """What was measured so far, as data."""
@@ -113,17 +124,16 @@ class Bench:
         self.recorder.reset()
         self.traffic = Traffic(host="")
         self._stopping = False
+        self._finished.clear()
 
     def on_test_stopping(self, environment: Environment, **_: Any) -> None:
         """On the master: wait until every worker has handed over what it measured."""
         runner = self._runner
         expected = waiting = self._present()
-        self._finished.clear()
         runner.send_message(_FINISH)
         deadline = time.monotonic() + environment.stop_timeout + _TRANSIT
-        while waiting and time.monotonic() < deadline:
+        while (waiting := (waiting & self._present()) - self._finished) and time.monotonic() < deadline:
             gevent.sleep(0.02)
-            waiting = (waiting & self._present()) - self._finished
         for worker in sorted(expected - self._finished):
             self.recorder.lose(worker)
 
@@ -180,6 +190,9 @@ def attach(environment: Environment, runner: Runner, traffic: Traffic | None = N
     """Listen to everything that is needed of one environment. Calls under way get time to end: `GRACE`, unless set."""
     # The client logs every call and every failure. Here they are counted; a line for each would drown what counts.
     logging.getLogger("qfkit.client").setLevel(logging.CRITICAL)
+    # Locust looks at the call stack when it stops. The first look reads sources for some 20 ms, in which no token of
+    # the calls under way would be noticed: have it now.
+    inspect.stack()
     bench = _BENCHES[environment] = Bench(environment, runner, traffic)
     events = environment.events
     environment.stop_timeout = environment.stop_timeout or GRACE
@@ -211,7 +224,11 @@ _REGISTERED: list[Events] = []
 
 
 def add_options(parser: LocustArgumentParser) -> None:
-    """Our options, for Locust's command line and, but for what may cost money, its web page."""
+    """Our options, for Locust's command line and, but for what may cost money, its web page.
+
+    What cannot be run is refused as soon as the command line is read: later Locust has forked its workers, and a master
+    that ends then leaves them behind for a minute.
+    """
     default = Traffic(host="")
     add = parser.add_argument
     add("--dialect", choices=INFERENCE_DIALECTS, default=default.dialect, help="API family of Qianfan")
@@ -229,6 +246,26 @@ def add_options(parser: LocustArgumentParser) -> None:
         include_in_web_ui=False,
         help="Write qfkit's report here, too",
     )
+    parse = parser.parse_args
+
+    def parse_args(*args: Any, **kwargs: Any) -> Any:
+        options = parse(*args, **kwargs)
+        try:
+            _check(options)
+        except (PlanError, ConfigurationError) as error:
+            parser.error(str(error))
+        return options
+
+    parser.parse_args = parse_args  # type: ignore[method-assign]
+
+
+def _check(options: Namespace) -> None:
+    if not options.host:  # it comes from the user class, the master or Locust's web page; each user looks at it then
+        return
+    traffic = traffic_of(options, options.host)
+    if traffic.max_requests is not None and (options.processes or options.master or options.worker):
+        raise PlanError(_ONE_PROCESS)
+    rehearse(traffic)
 
 
 def traffic_of(options: Namespace | None, host: str | None) -> Traffic:
@@ -254,16 +291,8 @@ def traffic_of(options: Namespace | None, host: str | None) -> Traffic:
 
 def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
     bench = attach(environment, runner)
-    if isinstance(runner, WorkerRunner):
-        return
-    _on(environment.events.quit, lambda **_: _tell(environment, bench))
-    if environment.host:  # else it is still to be typed into Locust's web page, and each user looks at it anew
-        try:
-            bench.prepare(environment.host)
-            check_keys(bench.traffic)
-        except (PlanError, ConfigurationError) as error:
-            sys.stderr.write(f"qfkit: {error}\n")
-            sys.exit(2)
+    if not isinstance(runner, WorkerRunner):
+        _on(environment.events.quit, lambda **_: _tell(environment, bench))
 
 
 def _tell(environment: Environment, bench: Bench) -> None:

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 _PATIENCE = 5.0
 
 
+class _CannotStart(click.ClickException):
+    """The test was asked for rightly, but something that it needs is not there."""
+
+    exit_code = 2
+
+
 @click.command("load")
 @click.argument("scenario", type=click.Choice(["qps", "stream"]))
 @click.option("--host", required=True, metavar="URL", help="Base URL of the service, such as a mock's.")
@@ -76,13 +82,13 @@ def command(
 
     Ends with exit code 0 when all calls were good, 1 when some failed (unless --allow-failures), 2 when the test could
     not be started as asked, 3 when no call ended, 130 after Ctrl-C.
-    """  # noqa: D301 - click reads the backspace itself
+    """
     if importlib.util.find_spec("locust") is None:
-        raise click.UsageError("load tests need Locust, which is not installed: pip install 'qfkit[load]'")
+        raise _CannotStart("load tests need Locust, which is not installed: pip install 'qfkit[load]'")
     import msgspec
 
     from loadtests.plan import Plan, PlanError, Traffic, seconds_of
-    from loadtests.session import check_keys
+    from loadtests.session import rehearse
     from qfkit.client import ConfigurationError
 
     if prompt is not None and prompts is not None:
@@ -108,11 +114,11 @@ def command(
             as_json=as_json,
             allow_failures=allow_failures,
         )
-        traffic.check()
-        traffic.texts()
-        check_keys(traffic)
-    except (PlanError, ConfigurationError) as error:
+        rehearse(traffic)
+    except PlanError as error:
         raise click.UsageError(str(error)) from error
+    except ConfigurationError as error:
+        raise _CannotStart(str(error)) from error
     _knock(traffic.host)
     if live:
         click.echo(f"Live: at most {max_requests} requests go to {traffic.host}.", err=True)
@@ -126,7 +132,7 @@ def _knock(url: str) -> None:
     try:
         socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
     except OSError as error:
-        raise click.UsageError(
+        raise _CannotStart(
             f"cannot reach {url}: {error.strerror or error}. Is it running? 'qfkit mock' starts a mock and says where"
         ) from error
 

@@ -88,7 +88,7 @@ def check_base_url(url: str, dialect: str) -> str:
         parts = urlsplit(url.strip())
         unfit = (parts.query, parts.fragment, parts.port == 0, "@" in parts.netloc)
         bad = parts.scheme not in {"http", "https"} or not parts.hostname or any(unfit)
-    except (ValueError, AttributeError):  # a port that is no number; not a string
+    except (ValueError, AttributeError, TypeError):  # a port that is no number; not a string
         bad = True
     if bad:
         raise ConfigurationError(

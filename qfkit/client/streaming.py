@@ -10,7 +10,14 @@ from typing import Any
 
 from qfkit.client.attempts import Attempt, AttemptLog, Running
 from qfkit.client.events import ChunkReader
-from qfkit.client.exceptions import APIError, QianfanError, StreamError, StreamTruncated, TransportError
+from qfkit.client.exceptions import (
+    APIError,
+    QianfanError,
+    StreamError,
+    StreamTruncated,
+    TimeoutExceeded,
+    TransportError,
+)
 from qfkit.client.replies import Reply
 from qfkit.client.transport import Answer
 from qfkit.protocol.messages import Chunk, Json, Usage
@@ -175,12 +182,17 @@ class Stream(Iterator[Chunk]):
 
     def _pull(self) -> None:
         """Read once: chunks go to ``_ready``, what went wrong to ``_failure``."""
+        if self._reader.done:  # all has been handed out: now there is time to wait for the end of the body
+            self._answer.finish()
+            self._finish(None)
+            return
         reader = self._reader
         try:
             piece = next(self._pieces, b"")
         except TransportError as error:
             self._ready += reader.close()
-            self._finish(reader.failure or (None if reader.complete else error))
+            broken = error if isinstance(error, TimeoutExceeded) else StreamTruncated(error.summary, retryable=True)
+            self._finish(reader.failure or (None if reader.complete else broken))
             return
         except BaseException:  # KeyboardInterrupt: nobody will read on
             self.close()
@@ -189,15 +201,16 @@ class Stream(Iterator[Chunk]):
         if reader.failure is not None:
             self._finish(reader.failure)
         elif reader.done:
-            self._answer.finish()
-            self._finish(None)
+            self._log.end(self._running)
         elif not piece:
-            self._finish(None if reader.complete else StreamTruncated("the body ended", retryable=True))
+            ended = StreamTruncated("the body ended before the service said that the answer was done", retryable=True)
+            self._finish(None if reader.complete else ended)
 
     def _finish(self, failure: QianfanError | None) -> None:
         self._ended = True
         self._failure = failure
-        self._log.end(self._running, failure)
+        if not self._reader.done:
+            self._log.end(self._running, failure)
         self._answer.close()
 
     def _spoiled(self, failure: QianfanError) -> StreamError:
@@ -205,8 +218,7 @@ class Stream(Iterator[Chunk]):
         said = f"after {self._count} chunks ({len(self.text)} characters)"
         if isinstance(failure, (TransportError, StreamTruncated)):
             error: StreamError = StreamTruncated(
-                f"the stream broke off {said}, before the service said that it was done: {failure.summary}. "
-                "What came is in .text",
+                f"the stream broke off {said}: {failure.summary}. What came is in .text",
                 text=self.text,
                 chunks=self._count,
             )

@@ -37,7 +37,20 @@ _READ_SIZE = 65536
 _POOL_SIZE = 100
 #: How long a finished stream may take to end its body, so that its connection can be used again.
 _DRAIN_SECONDS = 0.5
+_DRAIN_READS = 8
 _BROKEN = (OSError, urllib3.exceptions.HTTPError)  # requests.RequestException is an OSError
+
+#: What has no cause in the system's own words.
+_WORDS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
+    (
+        (requests.exceptions.ContentDecodingError, urllib3.exceptions.DecodeError),
+        "its Content-Encoding cannot be undone",
+    ),
+    (
+        (requests.exceptions.ChunkedEncodingError, requests.ConnectionError, urllib3.exceptions.ProtocolError),
+        "the connection closed before its end",
+    ),
+)
 
 Sign = Callable[[requests.PreparedRequest], None]
 
@@ -102,8 +115,9 @@ class Answer:
         if sock is not None:
             try:
                 sock.settimeout(_DRAIN_SECONDS)
-                while raw.read1(_READ_SIZE):
-                    pass
+                for _ in range(_DRAIN_READS):
+                    if not raw.read1(_READ_SIZE, decode_content=True):
+                        break
             except _BROKEN:
                 pass  # the answer is whole; only the connection is lost, and close() drops it
         self.close()
@@ -224,7 +238,9 @@ def _explain(error: Exception, timeout: tuple[float, float]) -> QianfanError:
         return ConfigurationError(
             f"requests refuses to send this ({type(error).__name__}): check base_url, the keys and the session"
         )
-    words = next((f"{type(it).__name__}: {it}" for it in reversed(found) if _is_plain(it)), type(found[-1]).__name__)
+    words = next((f"{type(it).__name__}: {it}" for it in reversed(found) if _is_plain(it)), None) or next(
+        (text for kind, text in _WORDS if isinstance(error, kind)), type(error).__name__
+    )
     certificate = any(isinstance(it, ssl.SSLCertVerificationError) for it in found)
     return ConnectionFailed(f"no whole answer: {words}", retryable=not certificate)
 

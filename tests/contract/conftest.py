@@ -8,15 +8,20 @@ in any order.
 from __future__ import annotations
 
 import asyncio
+import http.client
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
-from contract_helpers import Naps
+import requests
+from contract_helpers import OAUTH_TOKEN, Naps
+from raw_requests import BY_NAME, CHAT, CHATS, Caller, send
 
 from mock_server import MockServer
 
@@ -86,10 +91,10 @@ def sdk(account: Any, naps: Naps, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
     monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
     monkeypatch.setattr(rate_limiter, "_RATE_LIMITER_MAP", limiters)
     monkeypatch.setattr(BaseResource, "_runtime_models_info", {})
-    for name in [name for name in os.environ if name.startswith("QIANFAN_")]:
-        monkeypatch.delenv(name)
 
     def configure(*credentials: str, **settings: str) -> None:
+        for name in [name for name in os.environ if name.startswith("QIANFAN_")]:
+            monkeypatch.delenv(name)
         given = account.env()
         chosen = {f"QIANFAN_{name}": given[f"QIANFAN_{name}"] for name in credentials}
         urls = {name: value for name, value in given.items() if name.startswith("QIANFAN_") and name.endswith("_URL")}
@@ -116,3 +121,28 @@ def sdk(account: Any, naps: Naps, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
     for loop in loops:  # it warms its limiters up on event loops that it leaves open
         loop.close()
     assert naps.long == [], f"the SDK asked to wait {naps.long} s"
+
+
+@pytest.fixture
+def caller(server: MockServer, account: Any) -> Caller:
+    """Signs any bytes for the account."""
+    query = {"grant_type": "client_credentials", "client_id": account.credentials.ak}
+    query["client_secret"] = account.credentials.sk
+    token = requests.post(server.url + OAUTH_TOKEN, params=query, timeout=10).json()["access_token"]
+    return Caller(server.url, account, token)
+
+
+@pytest.fixture
+def connection(server: MockServer) -> Iterator[http.client.HTTPConnection]:
+    with closing(http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=10)) as made:
+        yield made
+
+
+@pytest.fixture
+def still_answers(caller: Caller, connection: http.client.HTTPConnection) -> Iterator[None]:
+    """After the test, on a new connection, an ordinary request of every dialect is answered."""
+    yield
+    connection.close()
+    for endpoint in (*CHATS, BY_NAME["oauth"], BY_NAME["iam"], BY_NAME["service-list"]):
+        body = CHAT if endpoint in CHATS else b"{}"
+        assert send(connection, endpoint, caller.authenticated(endpoint, body), body) == "ok"

@@ -13,8 +13,10 @@ OAUTH_TOKEN = "/oauth/2.0/token"
 IAM_TOKEN = "/v1/BCE-BEARER/token"
 SERVICE_LIST = "/wenxinworkshop/service/list"
 
-#: From Python 3.12 on: the SDK's token limiter reads the time in a way that is deprecated.
-QUIET = pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utcnow:DeprecationWarning")
+#: From Python 3.12 on: the SDK and its signer read the time in ways that are deprecated.
+QUIET = pytest.mark.filterwarnings(
+    r"ignore:datetime\.datetime\.utc(now|fromtimestamp)\(\) is deprecated:DeprecationWarning:(qianfan|baidubce)\."
+)
 
 #: The SDK's own switch for its limiter, which warms up on an event loop of its own. The second asynchronous call of an
 #: object then waits on another loop than it warmed up on, and ends in a RuntimeError, whatever the server does.

@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import http.client
 import json
 import re
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from baidubce.auth.bce_credentials import BceCredentials
 from baidubce.auth.bce_v1_signer import sign
-from contract_helpers import IAM_TOKEN, OAUTH_TOKEN, SERVICE_LIST, TEXT_GENERATION, V1
+from contract_helpers import IAM_TOKEN, OAUTH_TOKEN, SERVICE_LIST, TEXT_GENERATION, V1, ask
 
 #: v1 codes that say "we failed" (wire reference 5.1): with HTTP 200 they would hide a fault of the mock.
 _SERVICE_FAULTS = {1, 2, 336000, 336100}
@@ -48,6 +50,15 @@ ENDPOINTS = (
     Endpoint("service-list", "iam", SERVICE_LIST),
 )
 BY_NAME = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+CHATS = tuple(BY_NAME[name] for name in ("text", "text-stream", "v1-chat", "v2-chat"))
+
+#: A body that every one of `CHATS` takes.
+CHAT = json.dumps({"model": "ernie-4.0-8k", "messages": ask("你好")}).encode()
+
+
+def named(endpoint: Endpoint) -> str:
+    """For the id of a test."""
+    return endpoint.name
 
 
 class Caller:
@@ -188,3 +199,46 @@ _ERRORS = {
     "oauth": _oauth_error,
     "iam": _iam_error,
 }
+
+
+def send(
+    connection: http.client.HTTPConnection, endpoint: Endpoint, head: tuple[str, str, dict[str, str]], body: bytes
+) -> str:
+    """Send, and check the answer; its code, or ``ok``."""
+    method, target, headers = head
+    connection.request(method, target, body, headers)
+    answer = connection.getresponse()
+    return check(endpoint, answer.status, dict(answer.headers), answer.read())
+
+
+def exchange(server: Any, data: bytes, *, finish: bool = True) -> bytes:
+    """Write ``data`` to a new socket and read until the server closes, or for as long as it has nothing to say."""
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as sock:
+        try:
+            sock.sendall(data)
+            if finish:
+                sock.shutdown(socket.SHUT_WR)
+        except (BrokenPipeError, ConnectionResetError):  # refused before it had been read to the end
+            pass
+        received = b""
+        try:
+            while piece := sock.recv(65536):
+                received += piece
+        except ConnectionResetError:
+            pass
+    return received
+
+
+def head(method: str, target: str, headers: list[tuple[str, str | bytes]]) -> bytes:
+    """A request head, with nothing checked."""
+    lines = [f"{method} {target} HTTP/1.1".encode()]
+    lines += [
+        name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()) for name, value in headers
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def status_of(answer: bytes) -> int:
+    assert answer.startswith(b"HTTP/1.1 "), answer[:200]
+    return int(answer[9:12])

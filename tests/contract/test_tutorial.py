@@ -186,6 +186,12 @@ def test_429_asks_to_slow_down(account: Any, server: Any, keys: tuple[str, str])
     assert [entry.status for entry in inference(account)] == [429, 429]
 
 
+@pytest.mark.parametrize("path", [CHAT, STREAM])
+def test_429_always_says_when_to_come_back(account: Any, server: Any, path: str) -> None:
+    account.fail(429)  # the script names no time: this service sends one all the same (design notes 4)
+    assert int(signed_as_taught(account, server, path=path, **HELLO).headers["Retry-After"]) >= 1
+
+
 @pytest.mark.parametrize("status", [400, 500])
 def test_scripted_statuses(account: Any, server: Any, keys: tuple[str, str], status: int) -> None:
     account.fail(status, times=2)

@@ -53,7 +53,9 @@ class TestHistogram:
         assert Histogram([0.1, 0.2, 0.3]).quantiles(1.0, 0.0, 0.5, 0.5) == [0.3, 0.1, 0.2, 0.2]
 
     def test_a_rank_that_floating_point_overshoots(self):
-        assert Histogram([i / 1000 for i in range(1, 101)]).quantiles(0.07) == [0.007]  # 0.07 * 100 is 7.000000000000001
+        assert Histogram([i / 1000 for i in range(1, 101)]).quantiles(0.07) == [
+            0.007
+        ]  # 0.07 * 100 is 7.000000000000001
 
     def test_nothing_counted(self):
         histogram = Histogram()

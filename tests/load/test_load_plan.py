@@ -17,7 +17,7 @@ def test_time_spans(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "s", "-1", "ten", "10 s", "1s1m", "0", "0m", "1e3"])
 def test_no_time_spans(text):
-    with pytest.raises(PlanError, match="1s or more|1m30s"):
+    with pytest.raises(PlanError, match=r"1s or more|1m30s"):
         seconds_of(text)
 
 
@@ -29,17 +29,26 @@ def test_this_machine_may_be_loaded(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://aip.baidubce.com", "http://10.0.0.1", "http://mock:8866", "http://localhost.example.com", "http://0.0.0.0"]
+    "url",
+    [
+        "https://aip.baidubce.com",
+        "http://10.0.0.1",
+        "http://mock:8866",
+        "http://localhost.example.com",
+        "http://0.0.0.0",
+    ],
 )
 def test_any_other_demands_live_and_a_budget(url):
-    with pytest.raises(PlanError, match="is not this machine.*qfkit mock.*--live --max-requests"):
+    with pytest.raises(PlanError, match=r"is not this machine.*qfkit mock.*--live --max-requests"):
         Traffic(host=url).check()
     with pytest.raises(PlanError, match="--max-requests N"):
         Traffic(host=url, live=True).check()
     Traffic(host=url, live=True, max_requests=10).check()
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8866", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"])
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8866", "ftp://127.0.0.1", "http://", "http://127.0.0.1:99999", "http://[::1"]
+)
 def test_what_is_no_base_url(url):
     with pytest.raises(PlanError, match="--host"):
         hostname_of(url)

@@ -89,7 +89,7 @@ _STRING = (
     Cause(
         "url-real-host",
         "the client signed a host of the real service, not the one it called",
-        "sign where the request goes",
+        "sign the host that the request is sent to",
     ),
     Cause("url-other-host", "the client signed another name of this host", "sign the host that the request is sent to"),
     Cause("url-without-port", "the client signed the URL without its port", "sign the URL exactly as requested"),

@@ -45,7 +45,12 @@ def explain(
         allowed_skew: as for ``verify_hmac`` and ``verify_bce``.
         forms: those of the hmac scheme that are accepted.
         scheme: ``hmac`` or ``bce-auth-v1``; None to go by the headers.
+
+    Raises:
+        ValueError: there is no such ``scheme``, or ``forms`` is empty.
     """
+    if scheme not in {None, hmac_headers.SCHEME, bce_auth_v1.SCHEME}:
+        raise ValueError(f"scheme must be hmac or bce-auth-v1, not {scheme!r}")
     if (scheme or scheme_of(request)) == bce_auth_v1.SCHEME:
         return _explain_bce(request, secret_key, now=now, allowed_skew=allowed_skew)
     verdict = verify_hmac(request, secret_key, now=now, allowed_skew=allowed_skew, forms=forms)

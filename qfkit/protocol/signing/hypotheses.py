@@ -6,14 +6,49 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from qfkit.protocol.dialects import BASE_URLS
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.signing.bce_canonical import without_port
 from qfkit.protocol.signing.canonical import octets
 from qfkit.protocol.signing.search import Mac, key_first, key_last, swapped
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PartsT = TypeVar("PartsT", bound="DataclassInstance")
+FactsT = TypeVar("FactsT")
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis(Generic[PartsT, FactsT]):
+    """One mistake.
+
+    Attributes:
+        cause: its name, a key of ``CAUSES``.
+        vary: what it makes of the right parts of a signature, given facts of the request: one result for each way in
+            which clients make it, none where it cannot occur.
+    """
+
+    cause: str
+    vary: Callable[[PartsT, FactsT], Iterable[PartsT]]
+
+
+def each(
+    field: str, values: Callable[[PartsT, FactsT], Iterable[object]]
+) -> Callable[[PartsT, FactsT], Iterator[PartsT]]:
+    """A mistake in one part: ``field``, and the values that it may have come to."""
+
+    def vary(parts: PartsT, facts: FactsT) -> Iterator[PartsT]:
+        for value in values(parts, facts):
+            changed: dict[str, Any] = {field: value}
+            yield replace(parts, **changed)
+
+    return vary
+
 
 #: Hosts of the real service, which code under test may have hard-coded.
 REAL_HOSTS = tuple(dict.fromkeys(octets(url.partition("://")[2]) for url in BASE_URLS.values()))

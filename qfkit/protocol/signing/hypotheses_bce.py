@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice, product
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from qfkit.protocol.http import HttpRequest
@@ -17,7 +17,16 @@ from qfkit.protocol.signing import bce_canonical
 from qfkit.protocol.signing.bce_auth_v1 import BceAuthorization, format_bce_date
 from qfkit.protocol.signing.bce_canonical import HEADER_LABEL, STANDARD, Reading, uri_encode, without_port
 from qfkit.protocol.signing.canonical import Canonical, octets
-from qfkit.protocol.signing.hypotheses import KEY_CHANGES, MAC_CHANGES, REAL_HOSTS, other_hosts, parsed, path_tails
+from qfkit.protocol.signing.hypotheses import (
+    KEY_CHANGES,
+    MAC_CHANGES,
+    REAL_HOSTS,
+    Hypothesis,
+    each,
+    other_hosts,
+    parsed,
+    path_tails,
+)
 from qfkit.protocol.signing.hypotheses import spellings as json_spellings
 from qfkit.protocol.signing.search import Guess, Mac, hmac_of
 
@@ -120,25 +129,7 @@ class Facts:
 
 
 Vary: TypeAlias = Callable[[Parts, Facts], Iterable[Parts]]
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """One mistake: its cause, and what it makes of the right parts (several tries, or none where it cannot occur)."""
-
-    cause: str
-    vary: Vary
-
-
-def _each(field: str, values: Callable[[Parts, Facts], Iterable[object]]) -> Vary:
-    """A mistake in one part."""
-
-    def vary(parts: Parts, facts: Facts) -> Iterator[Parts]:
-        for value in values(parts, facts):
-            changed: dict[str, Any] = {field: value}
-            yield replace(parts, **changed)
-
-    return vary
+Mistake: TypeAlias = Hypothesis[Parts, Facts]
 
 
 # -- path and query ---------------------------------------------------------------------------------------------------
@@ -174,22 +165,22 @@ def _unencoded(parts: Parts, _: Facts) -> Iterator[bytes]:
         yield b"&".join(sorted(encode(key) + b"=" + encode(value) for key, value in parts.query))
 
 
-PLACES: tuple[Hypothesis, ...] = (
-    Hypothesis("path-encoded-twice", _each("uri", lambda parts, _: [_slash_kept(parts.uri)])),
-    Hypothesis("path-slashes-encoded", _each("uri", lambda p, _: [_encode(unquote_to_bytes(p.uri)), _encode(p.uri)])),
+PLACES: tuple[Mistake, ...] = (
+    Hypothesis("path-encoded-twice", each("uri", lambda parts, _: [_slash_kept(parts.uri)])),
+    Hypothesis("path-slashes-encoded", each("uri", lambda p, _: [_encode(unquote_to_bytes(p.uri)), _encode(p.uri)])),
     Hypothesis("path-with-query", _with_query),
-    Hypothesis("path-url", _each("uri", lambda _, facts: _urls(facts))),
-    Hypothesis("path-slash", _each("uri", lambda p, _: [p.uri + b"/", p.uri.removesuffix(b"/")])),
-    Hypothesis("endpoint-tail", _each("uri", lambda p, _: path_tails(p.uri))),
+    Hypothesis("path-url", each("uri", lambda _, facts: _urls(facts))),
+    Hypothesis("path-slash", each("uri", lambda p, _: [p.uri + b"/", p.uri.removesuffix(b"/")])),
+    Hypothesis("endpoint-tail", each("uri", lambda p, _: path_tails(p.uri))),
 )
 
-QUERIES: tuple[Hypothesis, ...] = (
-    Hypothesis("query-dropped", _each("raw_query", lambda *_: [b""])),
-    Hypothesis("query-unsorted", _each("raw_query", lambda p, _: [_joined(p.query, _encode)])),
-    Hypothesis("query-as-sent", _each("raw_query", lambda _, f: [f.raw_query, b"?" + f.raw_query])),
-    Hypothesis("query-not-encoded", _each("raw_query", _unencoded)),
-    Hypothesis("query-sorted-by-key", _each("raw_query", lambda p, _: [_joined(sorted(p.query), _encode)])),
-    Hypothesis("query-empty-value", _each("raw_query", _without_equals)),
+QUERIES: tuple[Mistake, ...] = (
+    Hypothesis("query-dropped", each("raw_query", lambda *_: [b""])),
+    Hypothesis("query-unsorted", each("raw_query", lambda p, _: [_joined(p.query, _encode)])),
+    Hypothesis("query-as-sent", each("raw_query", lambda _, f: [f.raw_query, b"?" + f.raw_query])),
+    Hypothesis("query-not-encoded", each("raw_query", _unencoded)),
+    Hypothesis("query-sorted-by-key", each("raw_query", lambda p, _: [_joined(sorted(p.query), _encode)])),
+    Hypothesis("query-empty-value", each("raw_query", _without_equals)),
 )
 
 
@@ -251,7 +242,7 @@ def _around(facts: Facts) -> Iterator[bytes]:
         yield octets(format_bce_date(facts.authorization.issued + by))
 
 
-HOSTS: tuple[Hypothesis, ...] = (
+HOSTS: tuple[Mistake, ...] = (
     Hypothesis("url-real-host", _with_value(b"host", lambda *_: REAL_HOSTS)),
     Hypothesis(
         "url-default-port", _with_value(b"host", lambda _, f: [without_port(f.host) + p for p in (b":80", b":443")])
@@ -259,8 +250,8 @@ HOSTS: tuple[Hypothesis, ...] = (
     Hypothesis("url-other-host", _with_value(b"host", lambda _, f: other_hosts(f.request, f.host))),
 )
 
-HEADERS: tuple[Hypothesis, ...] = (
-    Hypothesis("headers-not-encoded", _each("encode_header", lambda *_: [_raw, _slash_kept])),
+HEADERS: tuple[Mistake, ...] = (
+    Hypothesis("headers-not-encoded", each("encode_header", lambda *_: [_raw, _slash_kept])),
     Hypothesis("headers-unsorted", _unsorted),
     Hypothesis("content-type-changed", _with_value(b"content-type", lambda *_: _CONTENT_TYPES)),
     Hypothesis("content-length-changed", _with_value(b"content-length", _lengths)),
@@ -295,7 +286,7 @@ def _swapped(secret: bytes, prefix: bytes) -> bytes:
 
 
 def _prefix(change: Callable[[BceAuthorization, Facts], Iterable[bytes]]) -> Vary:
-    return _each("prefix", lambda _, facts: change(facts.authorization, facts))
+    return each("prefix", lambda _, facts: change(facts.authorization, facts))
 
 
 def _fields(read: BceAuthorization) -> tuple[bytes, bytes, bytes, bytes]:
@@ -330,24 +321,24 @@ def _bodies(parts: Parts, facts: Facts) -> Iterator[Parts]:
         yield replace(parts, after=(("BODY", text),))
 
 
-DERIVATIONS: tuple[Hypothesis, ...] = (
-    Hypothesis("signing-key-raw", _each("derive", lambda *_: [_raw_digest])),
-    Hypothesis("secret-without-derivation", _each("derive", lambda *_: [_underived])),
-    Hypothesis("signing-key-upper-case", _each("derive", lambda *_: [_upper])),
-    Hypothesis("signing-key-base64", _each("derive", lambda *_: [_base64])),
+DERIVATIONS: tuple[Mistake, ...] = (
+    Hypothesis("signing-key-raw", each("derive", lambda *_: [_raw_digest])),
+    Hypothesis("secret-without-derivation", each("derive", lambda *_: [_underived])),
+    Hypothesis("signing-key-upper-case", each("derive", lambda *_: [_upper])),
+    Hypothesis("signing-key-base64", each("derive", lambda *_: [_base64])),
 )
 
-OTHERS: tuple[Hypothesis, ...] = (
+OTHERS: tuple[Mistake, ...] = (
     Hypothesis("prefix-timestamp", _prefix(_other_times)),
     Hypothesis("prefix-expiration", _prefix(_other_expirations)),
     Hypothesis("prefix-other", _prefix(_other_prefixes)),
-    Hypothesis("method-case", _each("method", lambda p, _: [p.method.lower(), p.method.capitalize()])),
-    Hypothesis("method-other", _each("method", lambda *_: [b"GET", b"POST"])),
+    Hypothesis("method-case", each("method", lambda p, _: [p.method.lower(), p.method.capitalize()])),
+    Hypothesis("method-other", each("method", lambda *_: [b"GET", b"POST"])),
     Hypothesis("body-signed", _bodies),
-    Hypothesis("trailing-newline", _each("tail", lambda *_: [b"\n"])),
-    Hypothesis("separator-crlf", _each("separator", lambda *_: [b"\r\n"])),
-    Hypothesis("separator-literal", _each("separator", lambda *_: [rb"\n"])),
-    Hypothesis("separator-missing", _each("separator", lambda *_: [b""])),
+    Hypothesis("trailing-newline", each("tail", lambda *_: [b"\n"])),
+    Hypothesis("separator-crlf", each("separator", lambda *_: [b"\r\n"])),
+    Hypothesis("separator-literal", each("separator", lambda *_: [rb"\n"])),
+    Hypothesis("separator-missing", each("separator", lambda *_: [b""])),
     Hypothesis(
         "percent-lower-case", lambda p, _: [replace(p, encode_query=_lower_escapes, encode_header=_lower_escapes)]
     ),
@@ -358,22 +349,22 @@ OTHERS: tuple[Hypothesis, ...] = (
 
 
 def _other_secret(change: Callable[[bytes, bytes], Iterable[bytes]]) -> Vary:
-    return _each("secret", lambda parts, _: change(parts.secret, parts.access_key))
+    return each("secret", lambda parts, _: change(parts.secret, parts.access_key))
 
 
 def _other_mac(macs: Iterable[Mac]) -> Vary:
     return lambda parts, _: [replace(parts, mac=mac) for mac in macs]
 
 
-SECRETS: tuple[Hypothesis, ...] = (
+SECRETS: tuple[Mistake, ...] = (
     *(Hypothesis(cause, _other_secret(change)) for cause, change in KEY_CHANGES),
     *(Hypothesis(cause, _other_mac(macs)) for cause, macs in MAC_CHANGES),
-    Hypothesis("key-and-message-swapped", _each("derive", lambda *_: [_swapped])),
+    Hypothesis("key-and-message-swapped", each("derive", lambda *_: [_swapped])),
 )
 
 HYPOTHESES = (*HOSTS, *HEADERS, *PLACES, *QUERIES, *DERIVATIONS, *OTHERS, *SECRETS)
 #: Pairs of mistakes that are worth their tries, once no single one explains the signature.
-PAIRS: tuple[tuple[tuple[Hypothesis, ...], tuple[Hypothesis, ...]], ...] = (
+PAIRS: tuple[tuple[tuple[Mistake, ...], tuple[Mistake, ...]], ...] = (
     (DERIVATIONS, (*HEADERS[:2], *PLACES[:2], *QUERIES[:4], HOSTS[0])),
     (HOSTS[:1], HEADERS[2:5]),
     (HEADERS[:2], (*PLACES[:2], *QUERIES[:4], HOSTS[0])),

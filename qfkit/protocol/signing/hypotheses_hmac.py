@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from itertools import product
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from qfkit.protocol.dialects import BASE_URLS, TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
@@ -22,7 +22,9 @@ from qfkit.protocol.signing.hypotheses import (
     KEY_CHANGES,
     MAC_CHANGES,
     REAL_HOSTS,
+    Hypothesis,
     KeyChange,
+    each,
     likely_spellings,
     other_hosts,
     parsed,
@@ -76,25 +78,7 @@ class Facts:
 
 
 Vary: TypeAlias = Callable[[Parts, Facts], Iterable[Parts]]
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """One mistake: its cause, and what it makes of the right parts (several tries, or none where it cannot occur)."""
-
-    cause: str
-    vary: Vary
-
-
-def _each(field: str, values: Callable[[Parts, Facts], Iterable[bytes]]) -> Vary:
-    """A mistake in one part."""
-
-    def vary(parts: Parts, facts: Facts) -> Iterator[Parts]:
-        for value in values(parts, facts):
-            changed: dict[str, Any] = {field: value}
-            yield replace(parts, **changed)
-
-    return vary
+Mistake: TypeAlias = Hypothesis[Parts, Facts]
 
 
 # -- target -----------------------------------------------------------------------------------------------------------
@@ -137,21 +121,21 @@ def _slashed(parts: Parts) -> Iterator[bytes]:
     yield parts.target.replace(b"//", b"/")
 
 
-TARGETS: tuple[Hypothesis, ...] = (
-    Hypothesis("url-real-host", _each("target", lambda _, facts: _under(REAL_HOSTS, facts))),
-    Hypothesis("url-without-port", _each("target", lambda _, facts: _under([without_port(facts.host)], facts))),
-    Hypothesis("query-dropped", _each("target", lambda _, facts: _without_query(facts))),
-    Hypothesis("other-endpoint", _each("target", lambda _, facts: _other_endpoints(facts))),
-    Hypothesis("endpoint-tail", _each("target", lambda _, facts: path_tails(octets(facts.request.target)))),
+TARGETS: tuple[Mistake, ...] = (
+    Hypothesis("url-real-host", each("target", lambda _, facts: _under(REAL_HOSTS, facts))),
+    Hypothesis("url-without-port", each("target", lambda _, facts: _under([without_port(facts.host)], facts))),
+    Hypothesis("query-dropped", each("target", lambda _, facts: _without_query(facts))),
+    Hypothesis("other-endpoint", each("target", lambda _, facts: _other_endpoints(facts))),
+    Hypothesis("endpoint-tail", each("target", lambda _, facts: path_tails(octets(facts.request.target)))),
     Hypothesis(
         "url-without-scheme",
-        _each("target", lambda _, facts: _under([facts.host, *REAL_HOSTS], facts, schemes=[b"", b"//"])),
+        each("target", lambda _, facts: _under([facts.host, *REAL_HOSTS], facts, schemes=[b"", b"//"])),
     ),
-    Hypothesis("url-default-port", _each("target", lambda _, facts: _default_ports(facts))),
-    Hypothesis("url-other-host", _each("target", lambda _, f: _under(other_hosts(f.request, f.host), f))),
-    Hypothesis("path-slash", _each("target", lambda parts, _: _slashed(parts))),
-    Hypothesis("path-decoded", _each("target", lambda parts, _: [unquote_to_bytes(parts.target)])),
-    Hypothesis("path-encoded-twice", _each("target", lambda parts, _: [quote_from_bytes(parts.target).encode()])),
+    Hypothesis("url-default-port", each("target", lambda _, facts: _default_ports(facts))),
+    Hypothesis("url-other-host", each("target", lambda _, f: _under(other_hosts(f.request, f.host), f))),
+    Hypothesis("path-slash", each("target", lambda parts, _: _slashed(parts))),
+    Hypothesis("path-decoded", each("target", lambda parts, _: [unquote_to_bytes(parts.target)])),
+    Hypothesis("path-encoded-twice", each("target", lambda parts, _: [quote_from_bytes(parts.target).encode()])),
 )
 
 
@@ -176,7 +160,11 @@ def _json_twice(parts: Parts, _: Facts) -> Iterator[bytes]:
 def _python_repr(parts: Parts, _: Facts) -> Iterator[bytes]:
     payload = parsed(parts.body)
     if isinstance(payload, (dict, list)):
-        yield octets(str(payload))  # no deeper than the decoder went, at the same cost of stack a level
+        try:
+            text = str(payload)
+        except RecursionError:  # nested deeper than Python prints, though the decoder got through
+            return
+        yield octets(text)
 
 
 def _other_charsets(parts: Parts, _: Facts) -> Iterator[bytes]:
@@ -202,15 +190,15 @@ def _body_hashes(parts: Parts, _: Facts) -> Iterator[bytes]:
     yield hashlib.md5(parts.body, usedforsecurity=False).hexdigest().encode()
 
 
-BODIES: tuple[Hypothesis, ...] = (
-    Hypothesis("body-whitespace", _each("body", _around)),
-    Hypothesis("body-reserialised", _each("body", _reserialised)),
-    Hypothesis("body-empty", _each("body", lambda *_: [b"", b"{}", b"None", b"null"])),
-    Hypothesis("body-json-twice", _each("body", _json_twice)),
-    Hypothesis("body-python-repr", _each("body", _python_repr)),
-    Hypothesis("body-bytes-repr", _each("body", lambda parts, _: [str(parts.body).encode()])),
-    Hypothesis("body-encoding", _each("body", _other_charsets)),
-    Hypothesis("body-hashed", _each("body", _body_hashes)),
+BODIES: tuple[Mistake, ...] = (
+    Hypothesis("body-whitespace", each("body", _around)),
+    Hypothesis("body-reserialised", each("body", _reserialised)),
+    Hypothesis("body-empty", each("body", lambda *_: [b"", b"{}", b"None", b"null"])),
+    Hypothesis("body-json-twice", each("body", _json_twice)),
+    Hypothesis("body-python-repr", each("body", _python_repr)),
+    Hypothesis("body-bytes-repr", each("body", lambda parts, _: [str(parts.body).encode()])),
+    Hypothesis("body-encoding", each("body", _other_charsets)),
+    Hypothesis("body-hashed", each("body", _body_hashes)),
 )
 
 
@@ -218,14 +206,14 @@ BODIES: tuple[Hypothesis, ...] = (
 
 
 def _other_key(change: KeyChange) -> Vary:
-    return _each("key", lambda parts, _: change(parts.key, parts.access_key))
+    return each("key", lambda parts, _: change(parts.key, parts.access_key))
 
 
 def _other_mac(macs: Iterable[Mac]) -> Vary:
     return lambda parts, _: [replace(parts, mac=mac) for mac in macs]
 
 
-SECRETS: tuple[Hypothesis, ...] = (
+SECRETS: tuple[Mistake, ...] = (
     *(Hypothesis(cause, _other_key(change)) for cause, change in KEY_CHANGES),
     *(Hypothesis(cause, _other_mac(macs)) for cause, macs in MAC_CHANGES),
 )
@@ -257,7 +245,7 @@ def _other_times(_: Parts, facts: Facts) -> Iterator[bytes]:
         for read in (_from_iso, parsedate_to_datetime):
             try:
                 moment = read(text)
-            except (ValueError, TypeError, IndexError):  # not a date of this kind
+            except (ValueError, TypeError, IndexError, OverflowError):  # not a date of this kind
                 continue
             yield b"%d" % moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
 
@@ -266,20 +254,20 @@ def _from_iso(text: str) -> datetime:
     return datetime.fromisoformat(text.removesuffix("Z"))
 
 
-TIMES: tuple[Hypothesis, ...] = (
+TIMES: tuple[Mistake, ...] = (
     Hypothesis(
         "timestamp-read-twice",
-        _each("timestamp", lambda parts, _: [b"%d" % (int(parts.timestamp) + by) for by in (-1, 1, -2, 2, -3)]),
+        each("timestamp", lambda parts, _: [b"%d" % (int(parts.timestamp) + by) for by in (-1, 1, -2, 2, -3)]),
     ),
-    Hypothesis("timestamp-in-milliseconds", _each("timestamp", lambda parts, _: [parts.timestamp + b"000"])),
-    Hypothesis("timestamp-float", _each("timestamp", lambda parts, _: [parts.timestamp + b".0"])),
-    Hypothesis("timestamp-other-header", _each("timestamp", _other_times)),
-    Hypothesis("timestamp-iso", _each("timestamp", _iso)),
+    Hypothesis("timestamp-in-milliseconds", each("timestamp", lambda parts, _: [parts.timestamp + b"000"])),
+    Hypothesis("timestamp-float", each("timestamp", lambda parts, _: [parts.timestamp + b".0"])),
+    Hypothesis("timestamp-other-header", each("timestamp", _other_times)),
+    Hypothesis("timestamp-iso", each("timestamp", _iso)),
 )
 
-METHODS: tuple[Hypothesis, ...] = (
-    Hypothesis("method-case", _each("method", lambda parts, _: [parts.method.lower(), parts.method.capitalize()])),
-    Hypothesis("method-other", _each("method", lambda *_: [b"GET", b"POST"])),
+METHODS: tuple[Mistake, ...] = (
+    Hypothesis("method-case", each("method", lambda parts, _: [parts.method.lower(), parts.method.capitalize()])),
+    Hypothesis("method-other", each("method", lambda *_: [b"GET", b"POST"])),
 )
 
 
@@ -290,11 +278,11 @@ def _ordered(*orders: str) -> Vary:
 
 
 def _separated(*separators: bytes) -> Vary:
-    return _each("separator", lambda *_: separators)
+    return each("separator", lambda *_: separators)
 
 
 #: Orders are spelt by initials: Method, Target, Body, time Stamp, Nonce, Access key.
-JOINING: tuple[Hypothesis, ...] = (
+JOINING: tuple[Mistake, ...] = (
     Hypothesis("nonce-before-timestamp", _ordered("MTBNS")),
     Hypothesis(
         "parts-reordered", _ordered("MTSB", "MTSNB", "MTNSB", "MTSBN", "MBTSN", "TMBSN", "SNMTB", "SMTB", "NSMTB")
@@ -305,24 +293,24 @@ JOINING: tuple[Hypothesis, ...] = (
     Hypothesis("separator-literal", _separated(rb"\n")),
     Hypothesis("separator-missing", _separated(b"")),
     Hypothesis("separator-other", _separated(b"&", b" ", b"|")),
-    Hypothesis("trailing-newline", _each("tail", lambda *_: [b"\n", b"\r\n"])),
+    Hypothesis("trailing-newline", each("tail", lambda *_: [b"\n", b"\r\n"])),
 )
 
 HYPOTHESES = (*TARGETS, *BODIES, *SECRETS, *TIMES, *METHODS, *JOINING)
 #: Of the mistakes that go together with others, what each likeliest is: pairs multiply, and tries are few.
-_LIKELY_TARGETS = (
-    Hypothesis("url-real-host", _each("target", lambda _, facts: [_REAL_URL + octets(facts.request.target)])),
+_LIKELY_TARGETS: tuple[Mistake, ...] = (
+    Hypothesis("url-real-host", each("target", lambda _, facts: [_REAL_URL + octets(facts.request.target)])),
     Hypothesis(
-        "url-without-port", _each("target", lambda _, f: _under([without_port(f.host)], f, schemes=_SCHEMES[:1]))
+        "url-without-port", each("target", lambda _, f: _under([without_port(f.host)], f, schemes=_SCHEMES[:1]))
     ),
-    Hypothesis("query-dropped", _each("target", lambda _, facts: [facts.path] if facts.query else [])),
+    Hypothesis("query-dropped", each("target", lambda _, facts: [facts.path] if facts.query else [])),
 )
-_LIKELY_BODIES = (
-    Hypothesis("body-reserialised", _each("body", lambda parts, _: likely_spellings(parts.body))),
-    Hypothesis("body-empty", _each("body", lambda *_: [b""])),
+_LIKELY_BODIES: tuple[Mistake, ...] = (
+    Hypothesis("body-reserialised", each("body", lambda parts, _: likely_spellings(parts.body))),
+    Hypothesis("body-empty", each("body", lambda *_: [b""])),
 )
 #: Pairs that are worth their tries, once no single mistake explains the signature.
-PAIRS: tuple[tuple[tuple[Hypothesis, ...], tuple[Hypothesis, ...]], ...] = (
+PAIRS: tuple[tuple[tuple[Mistake, ...], tuple[Mistake, ...]], ...] = (
     (_LIKELY_TARGETS, _LIKELY_BODIES),
     (_LIKELY_TARGETS, (METHODS[0], *SECRETS[:2])),
     (_LIKELY_BODIES, SECRETS[:2]),
@@ -354,11 +342,10 @@ def guesses(
         yield guess(form, (), parts)
     # Target mistakes replace what tells the path forms from the URL forms, so they are tried once for A and B each.
     by_path = [base for base in bases if base[0] in (HmacForm.B_PATH, HmacForm.A_PATH)]
-    for table in (TARGETS, BODIES, SECRETS, TIMES, METHODS, JOINING):
-        for hypothesis in table:
-            for form, parts in by_path if table is TARGETS else bases:
-                for wrong in hypothesis.vary(parts, facts):
-                    yield guess(form, (hypothesis.cause,), wrong)
+    for hypothesis in HYPOTHESES:
+        for form, parts in by_path if hypothesis in TARGETS else bases:
+            for wrong in hypothesis.vary(parts, facts):
+                yield guess(form, (hypothesis.cause,), wrong)
     for firsts, seconds in PAIRS:
         for first, second in product(firsts, seconds):
             for form, parts in by_path:

@@ -50,8 +50,8 @@ def render(verdict: Verification) -> str:
     details = [verdict.scheme]
     if verdict.form:
         details.append(f"form {verdict.form}")
-    if verdict.access_key:
-        details.append(f"access key {_legible(verdict.access_key[:64])}")
+    if verdict.shown_access_key:
+        details.append(f"access key {_legible(verdict.shown_access_key[:64])}")
     blocks = [[f"{_HEADLINES[verdict.reason.value]} ({', '.join(details)})"]]
     explained = verdict.received is not None and verdict.reason.value == "mismatch"
     if verdict.message and not explained:  # else the causes below say it in full

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from qfkit.protocol.credentials import mask
 from qfkit.protocol.signing.canonical import Difference
 from qfkit.protocol.signing.causes import named
 from qfkit.protocol.signing.report import render
@@ -53,7 +54,7 @@ class Verification:
     scheme: str
     reason: Reason
     message: str
-    access_key: str | None = None
+    access_key: str | None = field(default=None, repr=False)
     form: str | None = None
     expected: str | None = None
     received: str | None = None
@@ -63,6 +64,13 @@ class Verification:
     labels: tuple[str, ...] = field(default=(), repr=False)
 
     @property
+    def shown_access_key(self) -> str | None:
+        """The access key as it may be written: masked when unknown, as it may then be a secret put in its place."""
+        if self.reason is Reason.UNKNOWN_KEY and self.access_key is not None:
+            return mask(self.access_key)
+        return self.access_key
+
+    @property
     def advice(self) -> str | None:
         """What to do about it, in a sentence or two; None when there is nothing to do."""
         return (
@@ -70,13 +78,13 @@ class Verification:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as JSON-ready values, ``advice`` included."""
+        """The verdict as JSON-ready values, ``advice`` included, an unknown access key masked."""
         return {
             "ok": self.ok,
             "scheme": self.scheme,
             "reason": self.reason.value,
             "message": self.message,
-            "access_key": self.access_key,
+            "access_key": self.shown_access_key,
             "form": self.form,
             "expected": self.expected,
             "received": self.received,

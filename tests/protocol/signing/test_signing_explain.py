@@ -192,6 +192,8 @@ HMAC_MISTAKES: list[tuple[str, str]] = [
     ("wrong-secret", signature_of(secret="not the secret")),
     ("signature-not-a-digest", "c2hvcnQ="),
     ("signature-not-a-digest", "你好"),
+    ("signature-not-a-digest", "A" * 41),
+    ("signature-not-a-digest", f"{b64(RIGHT)[:-2]}{'B' if b64(RIGHT)[-2] == 'A' else 'A'}="),
 ]
 
 
@@ -448,7 +450,8 @@ BCE_OTHERS: list[tuple[str, HttpRequest]] = [
     (
         "encode-uri-component",
         bce_request(
-            bce(query="a=(~)", headers=lines(encode=lambda text: quote(text, safe="!'()*"))), target=f"{PATH}?a=%28~%29"
+            bce(query="a=(~)%20x", headers=lines(encode=lambda text: quote(text, safe="!'()*"))),
+            target=f"{PATH}?a=%28~%29%20x",
         ),
     ),
     (
@@ -464,6 +467,8 @@ BCE_OTHERS: list[tuple[str, HttpRequest]] = [
         ),
     ),
     ("header-not-listed", bce_request(bce(), listed="host")),
+    ("method-case", bce_request(bce(method="post", query="a=1"), target=f"{PATH}?Authorization=x&a=1")),
+    ("method-case", bce_request(bce(method="post", query="Authorization=x&a=1"), target=f"{PATH}?Authorization=x&a=1")),
     (
         "headers-not-encoded",  # a slash left as it is would be Java's way, and borne; a tilde is not
         bce_request(bce(headers=lines(encode=quote, x_bce_a="~*/")), listed=f"{LISTED};x-bce-a", **{"x-bce-a": "~*/"}),
@@ -505,6 +510,8 @@ def test_the_scheme_goes_by_the_headers_unless_told() -> None:
     assert scheme_of(both) == scheme_of(HttpRequest("GET", "/")) == "hmac"
     assert explain(both, SECRET_KEY, now=NOW).reason is Reason.MISSING_HEADER
     assert explain(both, SECRET_KEY, now=NOW, scheme="bce-auth-v1").ok
+    with pytest.raises(ValueError, match="must be hmac or bce-auth-v1, not 'aws4'"):
+        explain(both, SECRET_KEY, now=NOW, scheme="aws4")
 
 
 # -- both -------------------------------------------------------------------------------------------------------------
@@ -560,6 +567,29 @@ def test_a_search_stops_at_its_bytes() -> None:
     verdict = explain(hmac_request("A" * 43 + "=", body=b"x" * 9_000_000), SECRET_KEY, now=NOW)
     assert verdict.cause == "wrong-secret"
     assert "(4 strings tried)" in verdict.message
+
+
+def test_values_nested_beyond_reason_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    monkeypatch.setattr(hmac_table, "parsed", lambda _: deep)
+    assert explain(hmac_request(signature_of(secret="x")), SECRET_KEY, now=NOW).cause == "wrong-secret"
+
+
+def test_a_large_body_is_not_parsed() -> None:
+    for size, cause in ((2**19, "content-length-changed"), (2**20, "wrong-secret")):
+        body = b'{"a": "' + b"x" * size + b'"}'
+        signature = bce(headers=lines(content_length=str(len(body) - 1)))
+        request = bce_request(signature, listed=f"content-length;{LISTED}", **{"Content-Length": str(len(body))})
+        assert explain(replace(request, body=body), SECRET_KEY, now=NOW).cause == cause
+
+
+def test_a_time_stamp_beyond_the_calendar_is_never_written_out() -> None:
+    request = hmac_request(signature_of(secret="x"))
+    headers = tuple((name, "9" * 20 if name == "X-Bce-Timestamp" else value) for name, value in request.headers)
+    verdict = explain(replace(request, headers=headers), SECRET_KEY, now=1e20)
+    assert verdict.cause == "wrong-secret"
 
 
 def test_single_mistakes_fit_into_the_search() -> None:

@@ -258,7 +258,8 @@ def test_an_unknown_access_key_is_masked_in_the_message() -> None:
     verdict = verify_hmac(request_with(signed()), None, now=NOW)
     assert (verdict.reason, verdict.cause, verdict.access_key) == (Reason.UNKNOWN_KEY, "unknown-key", ACCESS_KEY)
     assert "'ALTA***'" in verdict.message
-    assert ACCESS_KEY not in verdict.message
+    # It may be a secret key put in the wrong place.
+    assert ACCESS_KEY not in verdict.message + verdict.render() + repr(verdict) + json.dumps(verdict.to_dict())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""The report as data and as a table: what is in it, and what it warns of."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from loadtests.measures import StreamTimer
+from loadtests.report import Setting, build, notes_of, render
+from loadtests.tally import Failure, Ledger
+
+SETTING = Setting("http://127.0.0.1:8866", "text_generation", None, users=3, run_time=10.0, seed=7, attempts=1)
+
+
+def stream_ledger() -> Ledger:
+    ledger = Ledger(generators={"this process": 0.5})
+    tally = ledger.tally("stream")
+    for call in range(100):
+        timer = StreamTimer(0.0)
+        timer.headers_arrived(0.010)
+        timer.body_arrived(0.020)
+        for index in range(3):
+            timer.chunk_arrived(0.1 + call / 1000 + index * 0.02, "x")
+        tally.succeeded(began=1000.0 + call / 10, latency=0.3, timer=timer)
+        tally.sent(requests=1, token_requests=0)
+    return ledger
+
+
+def failed_ledger() -> Ledger:
+    ledger = Ledger()
+    tally = ledger.tally("qps")
+    tally.succeeded(began=0.0, latency=1.0)
+    for failure in (Failure(429, 18), Failure(429, 18), Failure(None, None, "ConnectionFailed")):
+        tally.attempts_failed([failure, failure])
+        tally.failed_with(failure, began=0.0, latency=0.5)
+    tally.sent(requests=8, token_requests=1)
+    return ledger
+
+
+def test_the_data_survives_json_and_holds_exact_percentiles_with_their_counts():
+    report = json.loads(json.dumps(build(stream_ledger(), SETTING)))
+    data = report["scenarios"]["stream"]
+    assert report["users"] == 3
+    assert (data["calls"], data["ok"], data["requests"], data["content_chunks"]) == (100, 100, 100, 300)
+    assert data["seconds"] == pytest.approx(10.2)
+    assert data["qps"] == pytest.approx(9.8)
+    ttft = data["milliseconds"]["ttft"]
+    assert (ttft["count"], ttft["min"], ttft["p50"], ttft["p99"], ttft["max"]) == (100, 100, 149, 198, 199)
+    itl = data["milliseconds"]["itl"]
+    assert (itl["count"], itl["p50"]) == (200, 20)
+
+
+def test_a_kind_of_duration_that_never_came_is_left_out():
+    assert set(build(failed_ledger(), SETTING)["scenarios"]["qps"]["milliseconds"]) == {"latency", "failed"}
+
+
+def test_failures_are_told_by_status_and_code_for_calls_and_attempts():
+    failures = build(failed_ledger(), SETTING)["scenarios"]["qps"]["failures"]
+    assert [(row["status"], row["code"], row["calls"], row["attempts"]) for row in failures] == [
+        (None, None, 1, 2),
+        (429, 18, 2, 4),
+    ]
+    assert "qps" in failures[1]["what"].lower()
+
+
+def test_the_table_of_a_stream():
+    text = render(build(stream_ledger(), SETTING))
+    assert "stream: text_generation at http://127.0.0.1:8866, 3 users, seed 7, no retries" in text
+    assert "calls     100 in 10.2 s: 100 ok, 0 failed" in text
+    assert "QPS       9.8 calls a second" in text
+    rows = {line.split("  ")[0]: line.split() for line in text.splitlines()}
+    for title in ("latency", "headers", "first chunk", "TTFT", "ITL", "TPOT", "E2E"):
+        assert title in rows
+    assert rows["TTFT"][1:4] == ["100", "150", "100"]  # count, mean, min
+    assert all(line == line.rstrip() for line in text.splitlines())
+    assert not text.endswith("\n")
+
+
+def test_the_table_of_failures():
+    text = render(build(failed_ledger(), SETTING))
+    assert "calls     4 in 1.0 s: 1 ok, 3 failed" in text
+    assert "requests  8 sent: 7 attempts, 1 for tokens" in text
+    assert "QPS       4.0 calls a second, 1.0 of them ok" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["-", "-", "1", "2", "ConnectionFailed"] in lines
+    assert any(line[:4] == ["429", "18", "2", "4"] for line in lines)
+
+
+def test_retries_and_the_model_are_named():
+    setting = SETTING._replace(dialect="v2", model="ernie-4.0-8k", attempts=3)
+    assert "v2, ernie-4.0-8k at " in render(build(stream_ledger(), setting))
+    assert "up to 3 attempts a call" in render(build(stream_ledger(), setting))
+
+
+def test_nothing_sent():
+    assert render(build(Ledger(), SETTING)) == "Nothing was sent to http://127.0.0.1:8866."
+
+
+def notes(ledger: Ledger) -> str:
+    report = build(ledger, SETTING)
+    found = " ".join(notes_of(report))
+    assert all(note in render(report) for note in notes_of(report))
+    return found
+
+
+def test_a_busy_generator_is_told():
+    ledger = stream_ledger()
+    assert notes(ledger) == ""
+    ledger.generators["worker"] = 0.97
+    assert "the load generator used 97% of a core" in notes(ledger)
+
+
+def test_a_lost_worker_is_told():
+    ledger = stream_ledger()
+    ledger.lost.append("host_3")
+    assert "worker host_3 never sent its last figures" in notes(ledger)
+
+
+def test_streams_without_content_and_calls_cut_off_are_told():
+    ledger = stream_ledger()
+    tally = ledger.tally("stream")
+    tally.succeeded(began=1000.0, latency=0.1, timer=StreamTimer(0.0))
+    tally.interrupted()
+    assert "streams without any content: 1" in notes(ledger)
+    assert "calls cut off at the end: 1" in notes(ledger)

@@ -1,0 +1,192 @@
+"""The gate: what may leave, how often, and when it left. No network: requests' own adapters answer."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import requests
+import urllib3
+from requests.adapters import BaseAdapter
+
+from loadtests.outcomes import attempt_failures, call_failure
+from loadtests.plan import PlanError, Traffic
+from loadtests.session import BudgetSpent, Gate, MeasuredSession, new_client, rehearse
+from loadtests.tally import Failure
+from qfkit.client import APIError, Attempt, ConfigurationError, ConnectionFailed, QianfanError, StreamError
+
+KEYS = {"QIANFAN_ACCESS_KEY": "ALTAKaccess", "QIANFAN_SECRET_KEY": "secret", "QIANFAN_AK": "ak", "QIANFAN_SK": "sk"}
+LOCAL = "http://127.0.0.1:8866"
+
+
+class Clock:
+    """One second passes at each look."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        self.time += 1.0
+        return self.time
+
+
+class Answers(BaseAdapter):
+    """Answers every request with the next of these; keeps what was sent."""
+
+    def __init__(self, *answers: tuple[int, bytes]) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.urls: list[str] = []
+
+    def send(self, request, **_):
+        self.urls.append(request.url)
+        status, body = self.answers.pop(0)
+        response = requests.Response()
+        response.status_code = status
+        response.request = request
+        response.url = request.url
+        response.raw = urllib3.HTTPResponse(io.BytesIO(body), status=status, preload_content=False)
+        return response
+
+    def close(self):
+        pass
+
+
+def session(*answers: tuple[int, bytes], **traffic) -> tuple[MeasuredSession, Answers]:
+    made = MeasuredSession(Gate(Traffic(**({"host": LOCAL} | traffic))), Clock(), proxies=False)
+    adapter = Answers(*answers)
+    made.mount("http://", adapter)
+    made.mount("https://", adapter)
+    return made, adapter
+
+
+OK = (200, b'{"result": "ok"}')
+
+
+class TestGate:
+    def test_nothing_leaves_this_machine_unless_live_is_meant(self):
+        made, adapter = session(OK)
+        with pytest.raises(PlanError, match=r"iam\.bj\.baidubce\.com was stopped.*--live"):
+            made.get("https://iam.bj.baidubce.com/v1/BCE-BEARER/token")
+        assert adapter.urls == []
+        live, adapter = session(OK, host="https://aip.baidubce.com", live=True, max_requests=1)
+        assert live.get("https://aip.baidubce.com/x").status_code == 200
+
+    def test_the_budget_is_kept_to_the_request(self):
+        made, adapter = session(OK, OK, OK, max_requests=2)
+        made.get(LOCAL)
+        made.get(LOCAL)
+        with pytest.raises(BudgetSpent):
+            made.get(LOCAL)
+        assert len(adapter.urls) == made.requests == 2
+
+    def test_users_share_one_budget(self):
+        gate = Gate(Traffic(host=LOCAL, max_requests=3))
+        for _ in range(3):
+            gate.admit(LOCAL)
+        with pytest.raises(BudgetSpent):
+            gate.admit(LOCAL)
+
+
+class TestMeasuredSession:
+    def test_a_token_is_a_request_but_no_attempt_and_no_part_of_the_latency(self):
+        made, _ = session((200, b'{"access_token": "t", "expires_in": 100}'), OK)
+        with new_client(Traffic(host=LOCAL, dialect="v1"), made, environ=KEYS) as client:
+            client.chat("hi")
+        assert (made.requests, made.token_requests) == (2, 1)
+        assert made.sent == 1.0  # the clock was first looked at after the token
+
+    def test_a_call_is_timed_from_its_first_attempt(self):
+        made, _ = session(OK, OK)
+        made.post(LOCAL)
+        made.post(LOCAL)
+        assert (made.requests, made.sent) == (2, 1.0)
+        made.begin()
+        assert (made.requests, made.token_requests, made.sent) == (0, 0, None)
+
+    def test_a_stream_is_watched_until_its_first_bytes(self):
+        made, _ = session((200, b'data: {"choices":[{"delta":{"content":"x"}}]}\n\ndata: [DONE]\n\n'))
+        with new_client(Traffic(host=LOCAL), made, environ=KEYS) as client, client.stream("hi") as stream:
+            assert [chunk.text for chunk in stream] == ["x"]
+        assert made.timer is not None
+        assert (made.timer.sent, made.timer.headers, made.timer.first_chunk) == (1.0, 1.0, 2.0)
+
+    def test_proxies_of_the_environment_do_not_stand_between_a_machine_and_itself(self, monkeypatch):
+        monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:1")
+        made, _ = session()
+        assert made.merge_environment_settings(LOCAL, {}, False, None, None)["proxies"] == {}
+
+
+class TestRehearsal:
+    def test_it_names_the_variables_that_are_missing(self):
+        with pytest.raises(ConfigurationError, match="QIANFAN_ACCESS_KEY"):
+            rehearse(Traffic(host=LOCAL), {})
+
+    def test_it_finds_a_model_that_the_dialect_does_not_have(self):
+        with pytest.raises(ConfigurationError, match="nonsense"):
+            rehearse(Traffic(host=LOCAL, dialect="v1", model="nonsense"), KEYS)
+
+    @pytest.mark.parametrize("dialect", ["text_generation", "v1", "v2"])
+    def test_it_sends_nothing(self, dialect):
+        rehearse(Traffic(host="http://127.0.0.1:1", dialect=dialect), KEYS)
+
+    def test_keys_of_a_mock_are_never_sent_to_a_real_token_service(self):
+        traffic = Traffic(host=LOCAL, dialect="v2")
+        made, adapter = session((401, b"{}"))
+        environ = KEYS | {"QIANFAN_IAM_BASE_URL": "https://iam.bj.baidubce.com"}
+        with new_client(traffic, made, environ=environ) as client, pytest.raises(QianfanError):
+            client.chat("hi")
+        assert [url.partition("?")[0] for url in adapter.urls] == [f"{LOCAL}/v1/BCE-BEARER/token"]
+
+
+class TestOutcomes:
+    def attempt(
+        self, number: int, status: int | None = 200, code: int | None = None, error: str | None = None
+    ) -> Attempt:
+        return Attempt(number, 0.0, 0.1, status, code, error)
+
+    def error(self, kind: type[QianfanError], *attempts: Attempt) -> QianfanError:
+        error = kind("words")
+        error.attempts = attempts
+        return error
+
+    def test_an_error_of_the_service_counts_under_status_and_code(self):
+        made, _ = session((200, b'{"error_code": 18, "error_msg": "qps"}'))
+        with (
+            new_client(Traffic(host=LOCAL, dialect="v1"), made, environ={"QIANFAN_ACCESS_TOKEN": "t"}) as client,
+            pytest.raises(APIError) as caught,
+        ):
+            client.chat("hi")
+        assert call_failure(caught.value) == Failure(200, 18)
+        assert list(attempt_failures(caught.value.attempts, caught.value)) == [Failure(200, 18)]
+
+    def test_no_answer_counts_under_what_happened(self):
+        error = self.error(ConnectionFailed, self.attempt(1, None, error="refused"))
+        assert call_failure(error) == Failure(None, None, "ConnectionFailed")
+
+    def test_a_stream_that_the_service_broke_off_keeps_its_code(self):
+        error = self.error(StreamError, self.attempt(1, 200, 336100, "busy"))
+        assert call_failure(error) == Failure(200, 336100, "StreamError")
+
+    def test_a_call_that_never_came_to_an_attempt(self):
+        assert call_failure(self.error(ConnectionFailed)) == Failure(None, None, "ConnectionFailed")
+
+    def test_every_failed_attempt_of_a_good_call_counts(self):
+        attempts = (
+            self.attempt(1, 429, 18, "slow down"),
+            self.attempt(2, None, error="reset"),
+            self.attempt(3, 502, error="a web page"),
+            self.attempt(4),
+        )
+        assert list(attempt_failures(attempts, None)) == [
+            Failure(429, 18),
+            Failure(None, None, "no answer"),
+            Failure(502, None, "bad answer"),
+        ]
+
+    def test_the_last_attempt_of_a_failed_call_failed_as_the_call_did(self):
+        error = self.error(ConnectionFailed, self.attempt(1, 429, 18, "slow"), self.attempt(2, None, error="reset"))
+        assert list(attempt_failures(error.attempts, error)) == [
+            Failure(429, 18),
+            Failure(None, None, "ConnectionFailed"),
+        ]

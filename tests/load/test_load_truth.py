@@ -1,0 +1,108 @@
+"""The clock tells the truth: a server whose moments are known, measured by the whole of `loadtests` in its own process.
+
+The only tests here that take real time, and must: what is tested is a measurement of it. Three streams of 0.2 s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+#: Seconds after the request at which each piece leaves. Everything but the words comes early, to mislead.
+HEADERS, EMPTY, FIRST, SECOND, THIRD = 0.0, 0.03, 0.12, 0.15, 0.21
+STREAMS = 3
+
+
+def event(content: str, finish: str = "null") -> bytes:
+    data = b'data: {"choices": [{"delta": {"content": "%b"}, "finish_reason": %b}]}\n\n' % (
+        content.encode(),
+        finish.encode(),
+    )
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+SCHEDULE = [
+    (HEADERS, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    (EMPTY, event("")),
+    (FIRST, event("你")),
+    (SECOND, event("好")),
+    # One event in two writes: it is whole, and counts, only with the second.
+    (THIRD - 0.04, event("吗", '"stop"')[:30]),
+    (THIRD, event("吗", '"stop"')[30:] + b"0\r\n\r\n"),
+]
+
+
+@pytest.fixture
+def raw_server():
+    """A server that writes bytes by the clock; one connection at a time, which is all that one user needs."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    served = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while _read_request(connection):
+                    start = time.monotonic()
+                    for at, data in SCHEDULE:
+                        time.sleep(max(0.0, start + at - time.monotonic()))
+                        connection.sendall(data)
+                    served.append(start)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", served
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(10)
+
+
+def _read_request(connection: socket.socket) -> bool:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        if not (more := connection.recv(65536)):
+            return False
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+    while len(body) < length:
+        body += connection.recv(65536)
+    return True
+
+
+def test_the_first_token_is_when_the_first_content_came(raw_server):
+    url, served = raw_server
+    traffic = {"host": url, "max_requests": STREAMS, "prompt": "你好"}
+    plan = {"scenario": "stream", "traffic": traffic, "users": 1, "run_time": 60, "as_json": True}
+    keys = {"QIANFAN_ACCESS_KEY": "ALTAKaccess", "QIANFAN_SECRET_KEY": "secret"}
+    run = subprocess.run(
+        [sys.executable, "-m", "loadtests.run", json.dumps(plan)],
+        env=os.environ | keys,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    data = json.loads(run.stdout)["scenarios"]["stream"]
+    assert (data["ok"], data["content_chunks"], len(served)) == (STREAMS, 3 * STREAMS, STREAMS)
+    took = data["milliseconds"]
+    # The best of three: a busy machine can make a moment late, and nothing can make it early.
+    assert took["headers"]["min"] < 30
+    assert 30 <= took["first_chunk"]["min"] < 80
+    assert 120 <= took["ttft"]["min"] <= 170
+    assert 210 <= took["e2e"]["min"] <= 260
+    assert took["itl"]["count"] == 2 * STREAMS
+    assert took["tpot"]["p50"] == pytest.approx(45, abs=15)
+    assert took["itl"]["mean"] == pytest.approx(45, abs=15)
