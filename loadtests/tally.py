@@ -26,6 +26,14 @@ class Failure(NamedTuple):
     code: int | str | None
     what: str = ""
 
+    def __str__(self) -> str:
+        parts = (
+            "no answer" if self.status is None else f"HTTP {self.status}",
+            "" if self.code is None else f"code {self.code}",
+            self.what,
+        )
+        return ", ".join(part for part in parts if part)
+
 
 def _order(failure: Failure) -> tuple[int, str, str]:
     return failure.status or 0, str(failure.code), failure.what

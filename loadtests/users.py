@@ -31,6 +31,10 @@ _PAUSE = 0.05
 _numbers = itertools.count()
 
 
+class CallFailed(Exception):
+    """A failure as Locust is told it: by kind. The client's own words hold a request id, so each would be a row."""
+
+
 class QianfanUser(User):
     """One user with a client, a connection and a choice of prompts of its own.
 
@@ -46,12 +50,13 @@ class QianfanUser(User):
         try:
             self.bench = bench_of(environment, self.host)
             traffic = self.bench.traffic
-            self.random = Random(f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}")
+            name = f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}"
+            self.random = Random(name)
             self.session = MeasuredSession(self.bench.gate, time.perf_counter, proxies=traffic.live)
-            self.client = new_client(traffic, self.session, random=self.random)
+            self.client = new_client(traffic, self.session, random=Random(f"{name}/waits"))
         except (PlanError, ConfigurationError) as error:
             environment.process_exit_code = 2
-            raise StopTest(f"qfkit: {error}") from error
+            raise StopTest(f"qfkit: {error}") from None  # Locust prints the traceback
 
     def on_stop(self) -> None:
         """Give the connection back."""
@@ -66,7 +71,7 @@ class QianfanUser(User):
         """Make one call and count what comes of it."""
         session, recorder = self.session, self.bench.recorder
         session.begin()
-        began, start = time.time(), time.perf_counter()
+        start = time.perf_counter()
         attempts: tuple[Attempt, ...] = ()
         error: QianfanError | None = None
         try:
@@ -82,24 +87,28 @@ class QianfanUser(User):
             self.bench.give_up(wrong)
             gevent.sleep(_PAUSE)
             return
-        except QianfanError as failure:
-            attempts, error = failure.attempts, failure
+        except QianfanError as raised:
+            attempts, error = raised.attempts, raised
         finally:
             end = time.perf_counter()
             recorder.tally(self.scenario).sent(requests=session.requests, token_requests=session.token_requests)
         latency = end - (start if session.sent is None else session.sent)
+        began = time.time() - latency
         tally = recorder.tally(self.scenario)
         tally.attempts_failed(attempt_failures(attempts, error))
+        told: CallFailed | None = None
         if error is None:
             tally.succeeded(began=began, latency=latency, timer=session.timer if self.scenario == "stream" else None)
         else:
-            tally.failed_with(call_failure(error), began=began, latency=latency)
+            failure = call_failure(error)
+            told = CallFailed(str(failure))
+            tally.failed_with(failure, began=began, latency=latency)
         self.environment.events.request.fire(
             request_type=self.scenario,
             name=self.bench.traffic.dialect,
             response_time=latency * 1000,
             response_length=0,
-            exception=error,
+            exception=told,
             context={},
         )
 

@@ -125,6 +125,7 @@ class Bench:
         self.traffic = Traffic(host="")
         self._stopping = False
         self._finished.clear()
+        self._environment.process_exit_code = None
 
     def on_test_stopping(self, environment: Environment, **_: Any) -> None:
         """On the master: wait until every worker has handed over what it measured."""
@@ -253,10 +254,10 @@ def add_options(parser: LocustArgumentParser) -> None:
         try:
             _check(options)
         except (PlanError, ConfigurationError) as error:
-            parser.error(str(error))
+            parser.exit(2, f"qfkit: {error}\n")
         return options
 
-    parser.parse_args = parse_args  # type: ignore[method-assign]
+    parser.parse_args = parse_args
 
 
 def _check(options: Namespace) -> None:

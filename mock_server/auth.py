@@ -63,7 +63,7 @@ def _hmac(request: HttpRequest, state: State) -> Outcome:
     settings = state.settings
     result = verify_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
     if not result.ok:
-        if account and secret and result.reason is Reason.MISMATCH:
+        if secret and result.reason is Reason.MISMATCH and state.may_explain():
             result = explain(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms, scheme="hmac")
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
     fields = {name.lower(): value for name, value in request.headers}
@@ -129,7 +129,7 @@ def _bce(request: HttpRequest, state: State, refuse: Callable[[Verification], Re
     result = verify_bce(request, secret, now=now, allowed_skew=state.settings.skew)
     if result.ok:
         return Outcome(account, "bce-auth-v1", result)
-    if account and secret and result.reason is Reason.MISMATCH:
+    if secret and result.reason is Reason.MISMATCH and state.may_explain():
         result = explain(request, secret, now=now, allowed_skew=state.settings.skew, scheme="bce-auth-v1")
     return Outcome(account, "bce-auth-v1", result, refuse(result))
 

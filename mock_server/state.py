@@ -20,6 +20,9 @@ from qfkit.protocol.credentials import Credentials
 #: Lifetime of an OAuth access token, seconds (wire reference 2.1).
 ACCESS_TOKEN_LIFE = 2_592_000
 
+#: Wrong signatures that are explained in one second; those beyond are refused with the plain verdict.
+EXPLANATIONS = 20
+
 _LOWER = ascii_lowercase + digits
 _MIXED = ascii_uppercase + ascii_lowercase + digits
 _HEX = digits + "abcdef"
@@ -68,6 +71,7 @@ class State:
         self._by_ak: dict[str, Account] = {}
         self._by_api_key: dict[str, Account] = {}
         self._tokens: dict[str, Token] = {}
+        self._explained_since, self._explained = self.clock.monotonic(), 0
         self._seen: dict[tuple[str, str, str, str], float] = {}
         self._seen_order: deque[tuple[float, tuple[str, str, str, str]]] = deque()
 
@@ -193,6 +197,21 @@ class State:
             self._seen[key] = now
             self._seen_order.append((now, key))
             return None
+
+    # Explanations
+
+    def may_explain(self) -> bool:
+        """Whether a wrong signature may be looked into now.
+
+        That takes some milliseconds, during which nobody else is served: enough for whoever debugs, too much for a load
+        test that runs with the wrong key. So at most `EXPLANATIONS` are given in any second.
+        """
+        now = self.clock.monotonic()
+        with self._lock:
+            if now - self._explained_since >= 1.0:
+                self._explained_since, self._explained = now, 0
+            self._explained += 1
+            return self._explained <= EXPLANATIONS
 
     # Identifiers
 

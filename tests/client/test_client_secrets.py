@@ -97,8 +97,8 @@ def signatures(server: ScriptedServer) -> set[str]:
     found = set()
     for request in server.requests:
         found.add(request.header("X-Bce-Signature"))
-        scheme, *_, last = (request.header("Authorization") or "").split("/")
-        found.add(last if scheme == "bce-auth-v1" else None)
+        parts = (request.header("Authorization") or "").split("/")
+        found.add(parts[-1] if parts[0] == "bce-auth-v1" else None)
     return found - {None}
 
 

@@ -182,6 +182,7 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(server: Any, account: An
     ("name", "body"),
     [
         ("v1-embeddings", {"input": ["你好"], "messages": []}),
+        ("v1-embeddings", {"input": ["你好"], "messages": True}),
         ("v2-embeddings", {"model": "embedding-v1", "input": ["你好"], "messages": "none"}),
         ("v1-plugin", {"query": "你好", "messages": [{"role": "robot"}]}),
         ("v1-chat", {"messages": ask("你好"), "input": 7, "documents": [], "unheard_of": {"a": [1]}}),

@@ -94,6 +94,11 @@ class TestTally:
         assert tally.durations["latency"].quantiles(0.0) == [1.0]
         assert tally.durations["failed"].quantiles(0.0) == [0.001]
 
+    def test_a_failure_in_words(self):
+        assert str(Failure(429, 18)) == "HTTP 429, code 18"
+        assert str(Failure(None, None, "ConnectionFailed")) == "no answer, ConnectionFailed"
+        assert str(Failure(200, None, "StreamTruncated")) == "HTTP 200, StreamTruncated"
+
     def test_failures_of_all_kinds_have_an_order(self):
         tally = Tally()
         kinds = [Failure(429, 18), Failure(None, None, "ConnectionFailed"), Failure(429, "rpm"), Failure(200, 18)]

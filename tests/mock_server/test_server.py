@@ -219,3 +219,16 @@ with MockServer() as server:
 def test_a_forked_child_may_have_mocks_of_its_own_and_leaves_the_parents_alone():
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.split() == ["True", "0", "200"], done.stderr
+
+
+def test_a_flood_of_wrong_signatures_is_refused_without_explaining_each(server):
+    account = server.account()
+    headers = {"X-Bce-AccessKey": str(account.credentials.access_key), "X-Bce-Signature": "bm90IGl0"}
+    path = "/rpc/2.0/ai_custom/v1/text_generation/chat_completions"
+    with requests.Session() as session:
+        for nonce in range(60):
+            moment = {"X-Bce-Timestamp": str(int(time.time())), "X-Bce-Nonce": str(nonce)}
+            assert session.post(server.url + path, headers=headers | moment, data=b"{}", timeout=10).status_code == 401
+    causes = [entry.signature.cause for entry in account.requests]
+    assert causes[0] is not None
+    assert None in causes or len(set(causes)) == 1  # on a slow machine a second may hold fewer than 60

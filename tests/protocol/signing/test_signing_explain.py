@@ -1,4 +1,4 @@
-"""Every mistake that explain knows, made by a small signer of this file, must come back under its name."""
+"""Every mistake that explain knows of the hmac scheme, made by a small signer here, must come back under its name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -24,15 +23,12 @@ from qfkit.protocol.signing import (
     Reason,
     Verification,
     explain,
-    scheme_of,
-    sign_bce,
+    search,
     sign_hmac,
-    verify_bce,
     verify_hmac,
 )
-from qfkit.protocol.signing import hypotheses_bce as bce_table
-from qfkit.protocol.signing import hypotheses_hmac as hmac_table
-from qfkit.protocol.signing.search import MAX_TRIES
+from qfkit.protocol.signing import hypotheses_hmac as table
+from qfkit.protocol.signing.hmac_headers import read_fields
 
 ACCESS_KEY = "ALTAKFAKEACCESSKEY000000"
 SECRET_KEY = "0123456789abcdef0123456789abcdef"
@@ -51,9 +47,6 @@ def digest(key: bytes, message: bytes, algorithm: str = "sha256") -> bytes:
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
-
-
-# -- hmac -------------------------------------------------------------------------------------------------------------
 
 
 def hmac_request(
@@ -242,9 +235,9 @@ def test_hmac_mistakes_of_other_requests_are_named(cause: str, request_: HttpReq
     check_report(verdict)
 
 
-def test_every_row_of_the_hmac_table_has_a_test() -> None:
+def test_every_row_of_the_table_has_a_test() -> None:
     tested = {name for cause, _ in [*HMAC_MISTAKES, *HMAC_OTHERS] for name in cause.split("+")}
-    assert {row.cause for row in hmac_table.HYPOTHESES} <= tested
+    assert {row.cause for row in table.HYPOTHESES} <= tested
 
 
 def test_the_expected_string_is_that_of_the_form_which_the_client_follows() -> None:
@@ -298,223 +291,7 @@ def test_what_is_no_mismatch_is_left_as_verify_has_it() -> None:
     assert explain(HttpRequest("GET", "/"), SECRET_KEY, now=NOW).reason is Reason.MISSING_HEADER
 
 
-# -- bce-auth-v1 ------------------------------------------------------------------------------------------------------
-
-DATE = "2024-05-01T08:00:00Z"
-EARLIER = "2024-05-01T07:59:58Z"
-BCE_HEADERS = {
-    "content-type": "application/json",
-    "host": HOST,
-    "x-bce-date": DATE,
-}
-LISTED = "host;content-type;x-bce-date"
-PREFIX = f"bce-auth-v1/{ACCESS_KEY}/{DATE}/1800"
-QUERY = "a=1&b=2%20x"
-
-
-def fully(text: str) -> str:
-    return quote(text, safe="")
-
-
-def lines(values: dict[str, str] | None = None, encode: Callable[[str], str] = fully, **changes: str) -> list[str]:
-    headers = (BCE_HEADERS if values is None else values) | {name.replace("_", "-"): v for name, v in changes.items()}
-    return sorted(f"{encode(name)}:{encode(value)}" for name, value in headers.items())
-
-
-def bce_request(signature: str, *, target: str = TARGET, listed: str = LISTED, **headers: str) -> HttpRequest:
-    sent = {"Content-Type": "application/json", "Host": HOST, "x-bce-date": DATE, "User-Agent": "ua/1"} | headers
-    sent["Authorization"] = f"{PREFIX}/{listed}/{signature}"
-    return HttpRequest("POST", target, tuple(sent.items()), BODY.encode())
-
-
-def bce(
-    *,
-    method: str = "POST",
-    uri: str = PATH,
-    query: str = QUERY,
-    headers: list[str] | None = None,
-    join: str = "\n",
-    end: str = "",
-    secret: str | bytes = SECRET_KEY,
-    prefix: str = PREFIX,
-    key: bytes | None = None,
-) -> str:
-    canonical = join.join([method, uri, query, *(lines() if headers is None else headers)]) + end
-    raw = secret.encode() if isinstance(secret, str) else secret
-    signing_key = digest(raw, prefix.encode()).hex().encode() if key is None else key
-    return digest(signing_key, canonical.encode()).hex()
-
-
-def spelt(encode: Callable[[str], str]) -> dict[str, Any]:
-    return {"headers": lines(encode=encode), "query": f"a={encode('1')}&b={encode('2 x')}"}
-
-
-RAW_KEY = digest(SECRET_KEY.encode(), PREFIX.encode())
-WITHOUT_TYPE = {name: value for name, value in BCE_HEADERS.items() if name != "content-type"}
-AS_LISTED = [f"{name}:{quote(BCE_HEADERS[name], safe='')}" for name in LISTED.split(";")]
-
-BCE_MISTAKES: list[tuple[str, str]] = [
-    ("url-real-host", bce(headers=lines(host="aip.baidubce.com"))),
-    ("url-default-port", bce(headers=lines(host="127.0.0.1:80"))),
-    ("url-other-host", bce(headers=lines(host="localhost:18991"))),
-    ("headers-not-encoded", bce(headers=lines(encode=str))),
-    ("headers-not-encoded", bce(headers=lines({**BCE_HEADERS, "host": "127.0.0.1"}, encode=str))),
-    ("headers-unsorted", bce(headers=AS_LISTED)),
-    ("content-type-changed", bce(headers=lines(content_type="application/json; charset=utf-8"))),
-    ("date-changed", bce(headers=lines(x_bce_date=EARLIER))),
-    ("header-left-out", bce(headers=lines(WITHOUT_TYPE))),
-    ("header-left-out", bce(headers=lines({"host": HOST}))),
-    ("header-not-listed", bce(headers=lines(user_agent="ua/1"))),
-    (
-        "header-names-case",
-        bce(headers=lines({"Content-Type": "application/json", "Host": HOST, "x-bce-date": DATE})),
-    ),
-    (
-        "header-names-case",
-        bce(headers=lines({"Content-Type": "application/json", "Host": HOST, "X-Bce-Date": DATE})),
-    ),
-    ("path-slashes-encoded", bce(uri=quote(PATH, safe=""))),
-    ("path-with-query", bce(uri=TARGET, query="")),
-    ("path-with-query", bce(uri=TARGET)),
-    ("path-url", bce(uri=f"https://aip.baidubce.com{PATH}")),
-    ("path-url", bce(uri=f"http://{HOST}{PATH}")),
-    ("path-slash", bce(uri=f"{PATH}/")),
-    ("endpoint-tail", bce(uri="/chat_completions")),
-    ("query-dropped", bce(query="")),
-    ("query-unsorted", bce(query="b=2%20x&a=1")),
-    ("query-not-encoded", bce(query="a=1&b=2 x")),
-    ("signing-key-raw", bce(key=RAW_KEY)),
-    ("signing-key-upper-case", bce(key=RAW_KEY.hex().upper().encode())),
-    ("signing-key-base64", bce(key=base64.b64encode(RAW_KEY))),
-    ("secret-without-derivation", bce(key=SECRET_KEY.encode())),
-    ("key-and-message-swapped", bce(key=digest(PREFIX.encode(), SECRET_KEY.encode()).hex().encode())),
-    ("prefix-timestamp", bce(prefix=PREFIX.replace(DATE, EARLIER))),
-    ("prefix-expiration", bce(prefix=PREFIX.replace("/1800", "/300"))),
-    ("prefix-other", bce(prefix=f"{PREFIX}/")),
-    ("prefix-other", bce(prefix=f"{PREFIX}/{LISTED}")),
-    ("method-case", bce(method="post")),
-    ("method-other", bce(method="GET")),
-    ("body-signed", bce(end=f"\n{BODY}")),
-    ("trailing-newline", bce(end="\n")),
-    ("separator-crlf", bce(join="\r\n")),
-    ("separator-literal", bce(join="\\n")),
-    ("separator-missing", bce(join="")),
-    ("percent-lower-case", bce(**spelt(lambda text: quote(text, safe="").replace("%3A", "%3a").replace("%2F", "%2f")))),
-    ("secret-whitespace", bce(secret=f"{SECRET_KEY}\n")),
-    ("secret-quoted", bce(secret=f"'{SECRET_KEY}'")),
-    ("secret-truncated", bce(secret=SECRET_KEY[1:])),
-    ("secret-hex-decoded", bce(secret=HEX_SECRET)),
-    ("secret-base64-decoded", bce(secret=base64.b64decode(SECRET_KEY))),
-    ("access-key-as-secret", bce(secret=ACCESS_KEY)),
-    ("signature-upper-case", bce().upper()),
-    ("signature-base64", b64(bytes.fromhex(bce()))),
-    ("signature-base64+signature-base64-of-hex", b64(bce().encode())),
-    ("signing-key-raw+headers-not-encoded", bce(key=RAW_KEY, headers=lines(encode=str))),
-    ("signing-key-raw+query-dropped", bce(key=RAW_KEY, query="")),
-    (
-        "url-real-host+content-type-changed",
-        bce(headers=lines(host="aip.baidubce.com", content_type="application/json;")),
-    ),
-    ("query-dropped+signature-base64", b64(bytes.fromhex(bce(query="")))),
-    ("wrong-secret", bce(secret="another")),
-    ("signature-not-a-digest", "sig"),
-]
-
-
-@pytest.mark.parametrize(("cause", "signature"), BCE_MISTAKES)
-def test_bce_mistakes_are_named(cause: str, signature: str) -> None:
-    verdict = explain(bce_request(signature), SECRET_KEY, now=NOW)
-    assert (verdict.reason, verdict.cause) == (Reason.MISMATCH, cause)
-    check_report(verdict)
-
-
-def test_the_bce_signer_of_this_file_is_right() -> None:
-    assert verify_bce(bce_request(bce()), SECRET_KEY, now=NOW).form == "as-sent"
-
-
-SPACED = "/v1/a%20b(c)!?z&y=/"
-BCE_OTHERS: list[tuple[str, HttpRequest]] = [
-    (
-        "content-length-changed",
-        bce_request(
-            bce(headers=lines(content_length=str(len(json.dumps(PAYLOAD, separators=(",", ":")))))),
-            listed=f"content-length;{LISTED}",
-            **{"Content-Length": str(len(BODY))},
-        ),
-    ),
-    ("path-encoded-twice", bce_request(bce(uri="/v1/a%2520b%28c%29%21", query="y=%2F&z="), target=SPACED)),
-    ("query-as-sent", bce_request(bce(uri="/v1/a%20b(c)!", query="z&y=/"), target=SPACED)),
-    ("query-not-encoded", bce_request(bce(uri="/v1/a%20b(c)!", query="y=/&z="), target=SPACED)),
-    ("query-empty-value", bce_request(bce(uri="/v1/a%20b(c)!", query="y=%2F&z"), target=SPACED)),
-    ("query-sorted-by-key", bce_request(bce(query="a=1&a-b=1"), target=f"{PATH}?a-b=1&a=1")),
-    (
-        "encode-uri-component",
-        bce_request(
-            bce(query="a=(~)%20x", headers=lines(encode=lambda text: quote(text, safe="!'()*"))),
-            target=f"{PATH}?a=%28~%29%20x",
-        ),
-    ),
-    (
-        "not-hmac",
-        bce_request(
-            hashlib.sha256(RAW_KEY.hex().encode() + "\n".join(["POST", PATH, QUERY, *lines()]).encode()).hexdigest()
-        ),
-    ),
-    (
-        "prefix-timestamp",
-        bce_request(
-            bce(prefix=PREFIX.replace(DATE, EARLIER), headers=lines(x_bce_date=EARLIER)), **{"x-bce-date": EARLIER}
-        ),
-    ),
-    ("header-not-listed", bce_request(bce(), listed="host")),
-    ("method-case", bce_request(bce(method="post", query="a=1"), target=f"{PATH}?Authorization=x&a=1")),
-    ("method-case", bce_request(bce(method="post", query="Authorization=x&a=1"), target=f"{PATH}?Authorization=x&a=1")),
-    (
-        "headers-not-encoded",  # a slash left as it is would be Java's way, and borne; a tilde is not
-        bce_request(bce(headers=lines(encode=quote, x_bce_a="~*/")), listed=f"{LISTED};x-bce-a", **{"x-bce-a": "~*/"}),
-    ),
-]
-
-
-@pytest.mark.parametrize(("cause", "request_"), BCE_OTHERS)
-def test_bce_mistakes_of_other_requests_are_named(cause: str, request_: HttpRequest) -> None:
-    verdict = explain(request_, SECRET_KEY, now=NOW)
-    assert verdict.cause == cause
-    check_report(verdict)
-
-
-def test_every_row_of_the_bce_table_has_a_test() -> None:
-    tested = {name for cause, _ in [*BCE_MISTAKES, *BCE_OTHERS] for name in cause.split("+")}
-    assert {row.cause for row in bce_table.HYPOTHESES} <= tested
-
-
-def test_the_bce_difference_is_told_by_header() -> None:
-    verdict = explain(bce_request(bce(headers=lines(encode=str))), SECRET_KEY, now=NOW)
-    assert verdict.difference is not None
-    assert (verdict.difference.line, verdict.difference.label) == (4, "header content-type")
-    assert verdict.difference.expected == "content-type:application%2Fjson"
-    assert verdict.difference.received == "content-type:application/json"
-    assert verdict.difference.column == len("content-type:application") + 1
-
-
-def test_a_missing_signed_header_needs_no_search() -> None:
-    request = bce_request(bce(), listed=f"{LISTED};request_id")
-    verdict = explain(request, SECRET_KEY, now=NOW)
-    assert verdict == verify_bce(request, SECRET_KEY, now=NOW)
-    assert verdict.cause == "missing-signed-header"
-
-
-def test_the_scheme_goes_by_the_headers_unless_told() -> None:
-    both = bce_request(bce(), **{"X-Bce-Signature": "x"})
-    assert scheme_of(bce_request(bce())) == "bce-auth-v1"
-    assert scheme_of(both) == scheme_of(HttpRequest("GET", "/")) == "hmac"
-    assert explain(both, SECRET_KEY, now=NOW).reason is Reason.MISSING_HEADER
-    assert explain(both, SECRET_KEY, now=NOW, scheme="bce-auth-v1").ok
-    with pytest.raises(ValueError, match="must be hmac or bce-auth-v1, not 'aws4'"):
-        explain(both, SECRET_KEY, now=NOW, scheme="aws4")
-
-
-# -- both -------------------------------------------------------------------------------------------------------------
+# -- any verdict ------------------------------------------------------------------------------------------------------
 
 
 def check_report(verdict: Verification) -> None:
@@ -548,19 +325,15 @@ def test_every_cause_fits_into_a_message(cause: Any) -> None:
     [
         hmac_request(signature_of(secret="x")),
         hmac_request(signature_of(secret="x"), target="/" + "a/" * 500, body=json.dumps([PAYLOAD] * 200).encode()),
-        bce_request(bce(secret="x"), **{f"x-bce-{n}": "é" for n in range(60)}),
-        bce_request(bce(secret="x"), target="/%25" * 100 + "?" + "a=%20&" * 100),
     ],
 )
 def test_a_search_is_bounded(request_: HttpRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qfkit.protocol.signing import search
-
     digests = []
     real = hmac.compare_digest
     monkeypatch.setattr(search.hmac, "compare_digest", lambda *pair: digests.append(1) or real(*pair))
     verdict = explain(request_, SECRET_KEY, now=NOW)
     assert verdict.cause == "wrong-secret"
-    assert 100 < len(digests) <= MAX_TRIES + 100  # verify_* itself tries a few
+    assert 100 < len(digests) <= search.MAX_TRIES + 100  # verifying itself tries a few
 
 
 def test_a_search_stops_at_its_bytes() -> None:
@@ -573,16 +346,8 @@ def test_values_nested_beyond_reason_are_left_alone(monkeypatch: pytest.MonkeyPa
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    monkeypatch.setattr(hmac_table, "parsed", lambda _: deep)
+    monkeypatch.setattr(table, "parsed", lambda _: deep)
     assert explain(hmac_request(signature_of(secret="x")), SECRET_KEY, now=NOW).cause == "wrong-secret"
-
-
-def test_a_large_body_is_not_parsed() -> None:
-    for size, cause in ((2**19, "content-length-changed"), (2**20, "wrong-secret")):
-        body = b'{"a": "' + b"x" * size + b'"}'
-        signature = bce(headers=lines(content_length=str(len(body) - 1)))
-        request = bce_request(signature, listed=f"content-length;{LISTED}", **{"Content-Length": str(len(body))})
-        assert explain(replace(request, body=body), SECRET_KEY, now=NOW).cause == cause
 
 
 def test_a_time_stamp_beyond_the_calendar_is_never_written_out() -> None:
@@ -594,28 +359,15 @@ def test_a_time_stamp_beyond_the_calendar_is_never_written_out() -> None:
 
 def test_single_mistakes_fit_into_the_search() -> None:
     # Pairs may be cut short; no single mistake may.
-    for guesses in (
-        hmac_table.guesses(hmac_request("x"), hmac_table_fields(), SECRET_KEY),
-        bce_table.guesses(bce_request("x"), bce_fields(), SECRET_KEY),
-    ):
-        singles = {
-            (guess.signed.octets(), guess.key, guess.mac)
-            for guess in guesses
-            if len(set(guess.causes) - {"url-for-path", "nonce-unsigned"}) <= 1
-        }
-        assert len(singles) < MAX_TRIES
-
-
-def hmac_table_fields() -> Any:
-    from qfkit.protocol.signing.hmac_headers import read_fields
-
-    return read_fields(hmac_request("x"))
-
-
-def bce_fields() -> Any:
-    from qfkit.protocol.signing.bce_auth_v1 import read_authorization
-
-    return read_authorization(bce_request("x"))
+    request = hmac_request("x")
+    fields = read_fields(request)
+    assert not isinstance(fields, Verification)
+    singles = {
+        (guess.signed.octets(), guess.key, guess.mac)
+        for guess in table.guesses(request, fields, SECRET_KEY)
+        if len(set(guess.causes) - {"url-for-path", "nonce-unsigned"}) <= 1
+    }
+    assert len(singles) < search.MAX_TRIES
 
 
 text = st.text(max_size=30)
@@ -643,18 +395,13 @@ def test_whatever_arrives_is_explained(
         "X-Bce-Timestamp": str(NOW),
         "X-Bce-Nonce": nonce,
         "X-Bce-Signature": signature,
-        "Authorization": f"{PREFIX}/host/{signature}",
     }
     request = HttpRequest(method, target, tuple(headers.items()), body)
-    for scheme in ("hmac", "bce-auth-v1"):
-        verdict = explain(request, SECRET_KEY, now=NOW, scheme=scheme)
-        assert not verdict.ok
-        assert verdict.message.isprintable()
-        assert verdict.render()
-        json.dumps(verdict.to_dict())
-
-
-# -- secrets ----------------------------------------------------------------------------------------------------------
+    verdict = explain(request, SECRET_KEY, now=NOW)
+    assert not verdict.ok
+    assert verdict.message.isprintable()
+    assert verdict.render()
+    json.dumps(verdict.to_dict())
 
 
 def _told(verdict: Verification) -> str:
@@ -678,6 +425,7 @@ def test_no_verdict_tells_a_secret_or_a_signature_that_the_client_did_not_make(
                 signature_of(secret=f"{secret}\n", target=URL, nonce=None),
                 signature_of(secret=secret, target=f"https://aip.baidubce.com{TARGET}"),
                 signature_of(secret="x"),
+                base64.b64decode(signature_of(secret=secret)).hex().upper(),
                 HMAC_MISTAKES[mistake][1],
             ]
         )
@@ -698,30 +446,3 @@ def test_no_verdict_tells_a_secret_or_a_signature_that_the_client_did_not_make(
         for value in right:
             assert b64(value) not in _told(verdict)
             assert value.hex() not in _told(verdict).lower()
-
-
-@settings(deadline=None, max_examples=60)
-@given(secret=secrets, mistake=st.sampled_from(["secret", "key", "query", "unknown"]))
-def test_no_bce_verdict_tells_a_secret_a_signing_key_or_a_signature(secret: str, mistake: str) -> None:
-    key = digest(secret.encode(), PREFIX.encode())
-    wrong = {
-        "secret": bce(secret=f"{secret}\n"),
-        "key": bce(key=key),
-        "query": bce(secret=secret, query=""),
-        "unknown": bce(secret="x"),
-    }[mistake]
-    told = _told(explain(bce_request(wrong), secret, now=NOW)) + _told(verify_bce(bce_request(wrong), secret, now=NOW))
-    right = sign_bce(
-        access_key=ACCESS_KEY,
-        secret_key=secret,
-        method="POST",
-        path=PATH,
-        params={"b": "2 x", "a": "1"},
-        headers=BCE_HEADERS,
-        timestamp=NOW,
-        signed_headers=LISTED.split(";"),
-    )
-    assert verify_bce(bce_request(right.rpartition("/")[2]), secret, now=NOW).ok
-    for hidden in (secret, key.hex(), b64(key), right.rpartition("/")[2]):
-        assert hidden not in told
-        assert hidden not in repr(replace(verify_bce(bce_request(wrong), secret, now=NOW), message=""))
