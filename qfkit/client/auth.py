@@ -67,10 +67,6 @@ class Auth(Protocol):
         """Whether ``error`` says that ``proof`` has grown stale, and a new one can be had."""
         ...
 
-    def secrets(self) -> tuple[str, ...]:
-        """What must not be written down, beyond the credentials."""
-        ...
-
 
 class _Signing:
     """A scheme that signs: nothing can grow stale, nothing is kept."""
@@ -78,10 +74,6 @@ class _Signing:
     def renew(self, error: APIError, proof: Proof) -> bool:  # noqa: ARG002 - as `Auth`
         """Always False: the next attempt is signed afresh anyway."""
         return False
-
-    def secrets(self) -> tuple[str, ...]:
-        """None."""
-        return ()
 
 
 class HmacAuth(_Signing):
@@ -156,10 +148,6 @@ class _TokenAuth:
     def renew(self, error: APIError, proof: Proof) -> bool:
         """Whether the token was refused and another can be had."""
         return error.code in self.stale_codes and proof.token is not None and self._source.discard(proof.token)
-
-    def secrets(self) -> tuple[str, ...]:
-        """The token now held."""
-        return self._source.secrets()
 
 
 class AccessTokenAuth(_TokenAuth):

@@ -100,12 +100,13 @@ class Client:
         keys = credentials if credentials is not None else Credentials()
         if iam_base_url is None:
             iam_base_url = BASE_URLS["iam"] if is_real_host(self.base_url) else self.base_url
+        self.iam_base_url = check_base_url(iam_base_url, "iam")
         self._transport = Transport(session, timeout)
         try:
             setup = AuthSetup(
                 credentials=keys,
                 base_url=self.base_url,
-                iam_base_url=check_base_url(iam_base_url, "iam"),
+                iam_base_url=self.iam_base_url,
                 app_id=app_id,
                 transport=self._transport,
                 clock=clock,
@@ -320,8 +321,8 @@ class _Trip:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Keys, tokens and the signature of this attempt."""
-        return (*self._known, *self._auth.secrets(), *self.proof.sensitive)
+        """The keys, and the token or signature of this attempt."""
+        return (*self._known, *self.proof.sensitive)
 
 
 def _log_success(number: int, seconds: float, attempts: int, usage: Usage | None) -> None:

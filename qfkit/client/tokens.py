@@ -37,10 +37,6 @@ class TokenSource(Protocol):
         """Drop a token that the service refused. Returns whether another can be had."""
         ...
 
-    def secrets(self) -> tuple[str, ...]:
-        """What must not be written down."""
-        ...
-
 
 class ReadyToken:
     """A token that the user gave, without keys to get another."""
@@ -55,10 +51,6 @@ class ReadyToken:
     def discard(self, value: str) -> bool:  # noqa: ARG002 - as `TokenSource`
         """Always False: there is no other."""
         return False
-
-    def secrets(self) -> tuple[str, ...]:
-        """The token."""
-        return (self._value,)
 
 
 class TokenCache:
@@ -104,11 +96,6 @@ class TokenCache:
             if self._value == value:
                 self._value = None
         return True
-
-    def secrets(self) -> tuple[str, ...]:
-        """The token now held."""
-        value = self._value
-        return (value,) if value else ()
 
     def _fly(self, flight: Future[str]) -> str:
         failure: QianfanError = ConnectionFailed("the thread that was fetching a token was interrupted")

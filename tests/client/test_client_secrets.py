@@ -13,12 +13,15 @@ from random import Random
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
+import requests
+import urllib3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_server import FakeClock, ScriptedServer, answer, drop, stream, v1_event
 
 from qfkit.client import Client, Credentials, QianfanError, RetryPolicy, StreamError
 from qfkit.client.redaction import redact
+from qfkit.client.transport import _explain
 
 #: Long enough not to occur by chance, odd enough to be spelled differently in URLs, JSON and reprs.
 secret = st.text(string.ascii_letters + string.digits + "-_.~/+=&%:'\"\\?#@ ", min_size=14, max_size=40).filter(
@@ -181,6 +184,22 @@ def test_a_port_where_nobody_listens_gives_no_token_away(echo):
             chained.append(f"{error!r} {vars(error)}")
             error = error.__cause__ or error.__context__
     assert_silent("\n".join([*lines, *chained]), credentials, echo)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.ConnectionError("Max retries exceeded with url: /x?access_token=24.secret"),
+        requests.exceptions.InvalidHeader("invalid header value: 'Bearer 24.secret'"),
+        requests.exceptions.ChunkedEncodingError("24.secret"),
+        requests.exceptions.ContentDecodingError("24.secret"),
+        requests.exceptions.SSLError("/x?access_token=24.secret"),
+        urllib3.exceptions.ProtocolError("24.secret", ValueError("24.secret")),
+        urllib3.exceptions.MaxRetryError(urllib3.HTTPConnectionPool("h"), "/x?access_token=24.secret"),
+    ],
+)
+def test_the_words_of_the_libraries_are_never_quoted(error):
+    assert "secret" not in str(_explain(error, (5.0, 60.0)))
 
 
 def test_a_token_fetched_on_the_way_is_a_secret_too(echo):
