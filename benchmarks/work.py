@@ -38,12 +38,18 @@ class Keys:
     access_key: str
     secret_key: str
 
+    @property
+    def bearer_token(self) -> str:
+        """The account's v2 API key."""
+        return f"bce-v3/ALTAK-{self.access_key[-16:]}/{self.secret_key}00000000"
+
 
 #: Accounts of the mock under test -> what their script answers; see `mock_config`.
 JSON_KEYS = Keys("ALTAKbenchmarkjson0000001", "0123456789abcdef0123456789abcde1")
 SSE_KEYS = Keys("ALTAKbenchmarksse00000001", "0123456789abcdef0123456789abcde2")
 PACED_KEYS = Keys("ALTAKbenchmarkpaced000001", "0123456789abcdef0123456789abcde3")
 HELD_KEYS = Keys("ALTAKbenchmarkheld0000001", "0123456789abcdef0123456789abcde4")
+CLIENT_KEYS = Keys("ALTAKbenchmarkclient00001", "0123456789abcdef0123456789abcde6")
 MADE_UP_KEYS = Keys("ALTAKbenchmarkmadeup00001", "0123456789abcdef0123456789abcde5")
 
 
@@ -65,10 +71,17 @@ def mock_config(**settings: object) -> str:
         SSE_KEYS: [{"stream": list(PIECES), "times": forever}],
         PACED_KEYS: [{"stream": list(PIECES), "interval": INTERVAL, "times": forever}],
         HELD_KEYS: [{"stream": list(PIECES), "ttft": HELD_SECONDS, "times": forever}],
+        CLIENT_KEYS: [{"reply": TEXT, "times": forever}],
         MADE_UP_KEYS: [],
     }
     accounts = [
-        {"name": keys.access_key, "access_key": keys.access_key, "secret_key": keys.secret_key, "script": script}
+        {
+            "name": keys.access_key,
+            "access_key": keys.access_key,
+            "secret_key": keys.secret_key,
+            "bearer_token": keys.bearer_token,
+            "script": script,
+        }
         for keys, script in scripts.items()
     ]
     return json.dumps({**settings, "accounts": accounts}, indent=1)

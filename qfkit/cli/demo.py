@@ -33,7 +33,7 @@ def command(*, load: bool) -> None:
 
     started = time.perf_counter()
     disappointed = []
-    with MockServer(seed=7) as server:
+    with MockServer(seed=7, ttft=0.25, interval=0.02) as server:
         account = server.account(name="demo")
         click.echo(f"A mock Qianfan listens on {server.url}, in this very process.")
         steps: list[tuple[str, Callable[[AccountHandle, Client], None]]] = [
@@ -164,10 +164,11 @@ def _wrong_signature(account: AccountHandle, _client: Client) -> None:
 
 def _load(server: MockServer) -> None:
     account = server.account(name="load")
+    _say("20 users ask for streams, for 5 s. The mock is told: 250 ms to the first token, then one every 20 ms.")
     run = subprocess.run(  # noqa: S603 - our own command, with arguments of our own
         [
             *(sys.executable, "-m", "qfkit", "load", "stream"),
-            *("--host", server.url, "--users", "5", "--run-time", "5s"),
+            *("--host", server.url, "--users", "20", "--run-time", "5s"),
         ],
         env=os.environ | account.env(),
         check=False,
