@@ -66,9 +66,10 @@ def _hmac(request: HttpRequest, state: State) -> Outcome:
         if secret and result.reason is Reason.MISMATCH and state.may_explain():
             result = explain(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms, scheme="hmac")
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
-    fields = {name.lower(): value for name, value in request.headers}
+    # As verification reads them: a replay with a blank added to a header is still that replay.
+    fields = {name.lower(): value.strip(" \t") for name, value in request.headers}
     first = state.seen_before(
-        key or "", fields["x-bce-nonce"], fields["x-bce-timestamp"], fields["x-bce-signature"], now
+        fields["x-bce-accesskey"], fields["x-bce-nonce"], fields["x-bce-timestamp"], fields["x-bce-signature"], now
     )
     if first is not None:
         result = replayed(result, age=now - first)

@@ -17,7 +17,7 @@ from mock_server.journal import Entry
 from mock_server.replies import Call
 from mock_server.scenario import Failure
 from mock_server.state import Account, State
-from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
+from qfkit.protocol.dialects import FIELDS, TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
 from qfkit.protocol.errors import ErrorSpec, lookup, translate
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.messages import Json
@@ -41,6 +41,9 @@ _METHOD_CODES: dict[str, tuple[str, int | str]] = {
 
 #: v1 operations at which any name may be a service of the user's own (3.1).
 _OPEN_FAMILIES = frozenset({"chat", "completions", "plugin", "plugins", "tokenizer"})
+
+#: v2 operation -> the kind of model that serves it.
+_KINDS = {"chat": "chat", "embeddings": "embeddings", "rerank": "reranker", "images": "text2image"}
 
 #: v2 has two rows named invalid_model; the one for a model that does not exist is live (5.2).
 _UNKNOWN_MODEL: dict[str, tuple[str, int | str]] = {"v1": ("v1", 3), "v2": ("v2", "invalid_model")}
@@ -145,10 +148,11 @@ class _Visit:
             decoded = decode_object(found.dialect, self._request.body)
             if isinstance(decoded, Problem):
                 return self._refuse_problem(found, decoded)
-            body = self._entry.json = decoded
+            self._entry.json = decoded
+            body = _without_foreign_messages(decoded, found)
             self._entry.stream = replies.wants_stream(found, body)
             if found.dialect == "v2":
-                model, unknown = self._v2_model(body)
+                model, unknown = self._v2_model(found, body)
         if unknown:
             self._entry.diagnosis, self._entry.answered_by = unknown, "validation"
             return self._reply_error(_row(*_UNKNOWN_MODEL[found.dialect]))
@@ -159,7 +163,7 @@ class _Visit:
         if isinstance(taken.action, Failure):
             spec = translate(taken.action.code, found.dialect)
             reply = self._reply_error(spec, taken.action.message)
-            reply.headers += taken.action.headers()
+            reply.headers += taken.action.headers() or _usual_headers(spec)
             return reply
         call = Call(
             request=self._request,
@@ -182,8 +186,8 @@ class _Visit:
         self._entry.model = model.name if model else found.endpoint.rstrip("/").rpartition("/")[2]
         return model, None if model or found.operation in _OPEN_FAMILIES else f"v1 has no endpoint {found.endpoint}"
 
-    def _v2_model(self, body: Json) -> tuple[Model | None, str | None]:
-        """The model that a v2 body names, and why the service would not know it."""
+    def _v2_model(self, found: Route, body: Json) -> tuple[Model | None, str | None]:
+        """The model that a v2 body names, and why the service would not know it, or not for this."""
         name = body.get("model")
         if not isinstance(name, str) or not name:
             return None, None  # validation says what is wrong with it
@@ -191,8 +195,11 @@ class _Visit:
         model = by_name(name)
         if model and "v2" not in model.dialects:
             model = None
-        if model or self._state.settings.models == "any":
+        if self._state.settings.models == "any":
             return model, None
+        if model:
+            fits = model.kind == _KINDS[found.operation]
+            return model, None if fits else f"{model.name} is for {model.kind}, not for {found.operation}"
         return None, (
             f"the mock knows no model {name[:60]!r} (the service answers 401 to those); "
             "start it with models='any' (YAML: models: any) to accept every name"
@@ -238,6 +245,18 @@ class _Visit:
 
     def _uuid(self) -> str:
         return self._state.uuid()
+
+
+def _without_foreign_messages(body: Json, found: Route) -> Json:
+    """The body without ``messages`` where the operation has no such field: unknown fields are ignored [guess]."""
+    if "messages" not in body or any(field.name == "messages" for field in FIELDS[found.dialect, found.operation]):
+        return body
+    return {name: value for name, value in body.items() if name != "messages"}
+
+
+def _usual_headers(spec: ErrorSpec) -> list[tuple[str, str]]:
+    """text_generation says when to come back with every 429; of the others nobody has seen it (wire reference 6)."""
+    return [("Retry-After", "1")] if spec.dialect == "text_generation" and spec.status == 429 else []
 
 
 def _row(dialect: str, code: int | str) -> ErrorSpec:

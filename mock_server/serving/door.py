@@ -23,7 +23,7 @@ from typing import TypeAlias, cast
 import httptools
 
 from mock_server.delivery import Reply, WirePlan, Write, wire_plan
-from mock_server.serving.wsgi import LiveReply
+from mock_server.serving.wsgi import BodyPipe, LiveReply
 from qfkit.protocol.http import HttpRequest
 
 logger = logging.getLogger("qfkit.mock")
@@ -52,6 +52,7 @@ class Limits:
 
 Answering: TypeAlias = "Reply | asyncio.Future[Reply | LiveReply]"
 Handler: TypeAlias = Callable[[HttpRequest], Answering]
+StreamHandler: TypeAlias = "Callable[[HttpRequest, BodyPipe], asyncio.Future[Reply | LiveReply]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Connection(asyncio.Protocol):
         "_loop",
         "_parser",
         "_pending",
+        "_pipe",
         "_plan_timer",
         "_receiving",
         "_reply",
@@ -100,6 +102,7 @@ class Connection(asyncio.Protocol):
         self._plan_timer: asyncio.TimerHandle | None = None
         self._reply: Reply | None = None
         self._live: LiveReply | None = None
+        self._pipe: BodyPipe | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._since = 0.0
         self._in_head = self._receiving = self._eof = False
@@ -152,6 +155,8 @@ class Connection(asyncio.Protocol):
             self._reply.on_end("hung up")
         if self._live is not None:
             self._live.gone = True
+        if self._pipe is not None:
+            self._pipe.finish(broken=True)
         self._reply = self._live = None
         self._pending.clear()
         self._closing = True
@@ -184,32 +189,53 @@ class Connection(asyncio.Protocol):
                 return
             if lower == "expect" and value.lower() == "100-continue" and self._transport and not self._answering:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._door.stream_handler is not None and not self.busy and self._door.streams(self._url.decode("latin-1")):
+            self._answer_while_receiving(self._door.stream_handler)
+
+    def _answer_while_receiving(self, handler: StreamHandler) -> None:
+        """Hand the request on before its body is there; the body follows through a pipe."""
+        loop, transport = self._loop, self._transport
+        assert transport is not None
+        self._pipe = BodyPipe(lambda: loop.call_soon_threadsafe(transport.resume_reading))
+        self._answering = True
+        arrived = self._arrived(b"")
+        handler(arrived.request, self._pipe).add_done_callback(partial(self._deliver_later, arrived))
 
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)
         if self._body_size > self._limits.body_bytes:
             self._refuse(413, f"the body is over {self._limits.body_bytes} bytes")
+        elif self._pipe is not None:
+            if self._pipe.feed(body) and self._transport:
+                self._transport.pause_reading()
         elif not self._closing:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        self._receiving = False
+        if self._pipe is not None:
+            self._pipe.finish()
+            self._pipe = None
+            return
         if self._closing:
             return
+        body, self._body = b"".join(self._body), []
+        self._pending.append(self._arrived(body))
+        if not self._answering:
+            self._answer_next()
+        elif len(self._pending) >= self._limits.pipelined and self._transport:
+            self._transport.pause_reading()
+
+    def _arrived(self, body: bytes) -> _Arrived:
         parser = self._parser
         request = HttpRequest(
             parser.get_method().decode("latin-1"),
             self._url.decode("latin-1"),
             tuple(self._headers),
-            b"".join(self._body),
+            body,
             self._door.scheme,
         )
-        self._body = []
-        self._receiving = False
-        self._pending.append(_Arrived(request, parser.get_http_version(), parser.should_keep_alive()))
-        if not self._answering:
-            self._answer_next()
-        elif len(self._pending) >= self._limits.pipelined and self._transport:
-            self._transport.pause_reading()
+        return _Arrived(request, parser.get_http_version(), parser.should_keep_alive())
 
     # Answering
 
@@ -348,7 +374,16 @@ class Connection(asyncio.Protocol):
 
 
 class Door:
-    """Accepts connections on one loop and answers every request with ``handler``."""
+    """Accepts connections on one loop and answers their requests.
+
+    Args:
+        handler: answers a request that is there as a whole.
+        loop: where everything happens.
+        limits: what a connection may cost.
+        scheme: of the requests that come in here.
+        streams: which request targets go to ``stream_handler`` before their body is there.
+        stream_handler: answers those.
+    """
 
     def __init__(
         self,
@@ -357,8 +392,12 @@ class Door:
         *,
         limits: Limits | None = None,
         scheme: str = "http",
+        streams: Callable[[str], bool] = lambda _target: False,
+        stream_handler: StreamHandler | None = None,
     ) -> None:
         self.handler = handler
+        self.streams = streams
+        self.stream_handler = stream_handler
         self.loop = loop
         self.limits = limits or Limits()
         self.scheme = scheme

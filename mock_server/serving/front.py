@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mock_server.core import handle
+from mock_server.delivery import Reply
 from mock_server.serving.door import Answering, Door, Limits, listen, listen_unix
-from mock_server.serving.wsgi import WsgiRunner
+from mock_server.serving.wsgi import BodyPipe, LiveReply, WsgiRunner
 from mock_server.state import State
 from qfkit.protocol.http import HttpRequest
 
@@ -60,7 +61,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        """The base URL. For a Unix socket ``http+unix://`` and its path percent-encoded, as requests-unixsocket has it."""
+        """The base URL; for a Unix socket ``http+unix://`` and its path, percent-encoded."""
         if self.uds is not None:
             return f"http+unix://{str(self.uds).replace('/', '%2F')}"
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -99,15 +100,20 @@ class Front:
         self._done = asyncio.Event()
         flask: WsgiRunner | None = None
 
+        def for_flask(target: str) -> bool:
+            return self._all_flask or target.startswith(OWN_PREFIX)
+
         def answer(request: HttpRequest) -> Answering:
+            # A request for Flask comes here only when it was pipelined behind another.
+            return ask_flask(request) if for_flask(request.target) else handle(request, self._state)
+
+        def ask_flask(request: HttpRequest, body: BodyPipe | None = None) -> asyncio.Future[Reply | LiveReply]:
             nonlocal flask
-            if not (self._all_flask or request.target.startswith(OWN_PREFIX)):
-                return handle(request, self._state)
             if flask is None:  # Flask takes longer to import than the rest to start: only those who ask for it wait
                 flask = WsgiRunner(self._app(), loop)
-            return flask(request)
+            return flask(request, body)
 
-        self._door = door = Door(answer, loop, limits=self._limits)
+        self._door = door = Door(answer, loop, limits=self._limits, streams=for_flask, stream_handler=ask_flask)
         await door.open(self._socket)
         if ready is not None:
             ready.set()

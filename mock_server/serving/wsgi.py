@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from mock_server.delivery import Reply, Write
 from qfkit.protocol.http import HttpRequest
 
 if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
     from _typeshed.wsgi import WSGIApplication
 
 logger = logging.getLogger("qfkit.mock")
@@ -30,6 +33,70 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "connection", "date
 
 class Gone(ConnectionError):
     """The client hung up while the app was still writing."""
+
+
+class BodyPipe(io.RawIOBase):
+    """A request's body on its way from the door to a thread that reads it as a file.
+
+    Args:
+        resume: called, from the reading thread, when so much was read that the door should go on receiving.
+    """
+
+    #: Bytes that the door may be ahead of the reader before it pauses the client.
+    AHEAD = 256 * 1024
+
+    def __init__(self, resume: Callable[[], object]) -> None:
+        self._resume = resume
+        self._changed = threading.Condition()
+        self._parts: deque[bytes] = deque()
+        self._waiting = 0
+        self._done = False
+        self._broken = False
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def feed(self, data: bytes) -> bool:
+        """Called by the door: more of the body. Whether the reader is so far behind that receiving should pause."""
+        with self._changed:
+            if self.closed:  # the app has answered and reads no more
+                return False
+            self._parts.append(data)
+            self._waiting += len(data)
+            self._changed.notify()
+            return self._waiting > self.AHEAD
+
+    def finish(self, *, broken: bool = False) -> None:
+        """Called by the door: the body is whole, or its client is gone."""
+        with self._changed:
+            self._done, self._broken = True, broken
+            self._changed.notify()
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Wait for some of the body; 0 at its end.
+
+        Raises:
+            Gone: the client hung up before the end.
+        """
+        view = memoryview(buffer).cast("B")
+        with self._changed:
+            while not self._parts and not self._done:
+                self._changed.wait()
+            if not self._parts:
+                if self._broken:
+                    raise Gone("the client hung up in the middle of its request")
+                return 0
+            part = self._parts.popleft()
+            taken = min(len(view), len(part))
+            view[:taken] = part[:taken]
+            if taken < len(part):
+                self._parts.appendleft(part[taken:])
+            before, self._waiting = self._waiting, self._waiting - taken
+            eased = before > self.AHEAD >= self._waiting
+        if eased:
+            self._resume()
+        return taken
 
 
 class LiveReply:
@@ -88,20 +155,26 @@ class WsgiRunner:
         self._loop = loop
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="qfkit-flask")
 
-    def __call__(self, request: HttpRequest) -> asyncio.Future[Reply | LiveReply]:
-        """The app's answer: whole where it says how long it is, else as soon as its headers are there."""
+    def __call__(self, request: HttpRequest, body: BodyPipe | None = None) -> asyncio.Future[Reply | LiveReply]:
+        """The app's answer: whole where it says how long it is, else as soon as its headers are there.
+
+        Args:
+            request: as it arrived, with its body unless ``body`` is given.
+            body: where the body comes from, piece by piece.
+        """
         future: asyncio.Future[Reply | LiveReply] = self._loop.create_future()
-        self._pool.submit(self._run, request, future)
+        self._pool.submit(self._run, request, body, future)
         return future
 
     def close(self) -> None:
         """Let the threads go; answers under way are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _run(self, request: HttpRequest, future: asyncio.Future[Reply | LiveReply]) -> None:
+    def _run(self, request: HttpRequest, body: BodyPipe | None, future: asyncio.Future[Reply | LiveReply]) -> None:
         live: LiveReply | None = None
+        content: IO[bytes] = BytesIO(request.body) if body is None else io.BufferedReader(body)
         try:
-            with contextlib.closing(_call(self._app, request)) as parts:
+            with content, contextlib.closing(_call(self._app, request, content)) as parts:
                 head = next(parts)
                 assert isinstance(head, Reply)
                 if not head.streamed:
@@ -129,7 +202,7 @@ class WsgiRunner:
         self._loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(reply))
 
 
-def _call(app: WSGIApplication, request: HttpRequest) -> Generator[Reply | bytes, None, None]:
+def _call(app: WSGIApplication, request: HttpRequest, content: IO[bytes]) -> Generator[Reply | bytes, None, None]:
     """One request through a WSGI app (PEP 3333): first its head, then the pieces of its body."""
     heads: list[Reply] = []
     written: list[bytes] = []
@@ -140,7 +213,7 @@ def _call(app: WSGIApplication, request: HttpRequest) -> Generator[Reply | bytes
         heads.append(Reply(int(status[:3]), kept, streamed=streamed))
         return written.append
 
-    produced: Iterable[bytes] = app(environ_of(request), start_response)
+    produced: Iterable[bytes] = app(environ_of(request, content), start_response)
     try:
         pieces = iter(produced)
         first = next(pieces, b"")  # the head may come as late as the first piece
@@ -154,8 +227,8 @@ def _call(app: WSGIApplication, request: HttpRequest) -> Generator[Reply | bytes
             close()
 
 
-def environ_of(request: HttpRequest) -> dict[str, Any]:
-    """The request as a WSGI environment."""
+def environ_of(request: HttpRequest, content: IO[bytes]) -> dict[str, Any]:
+    """The request as a WSGI environment, its body read from ``content``."""
     host, _, port = (request.header("host") or "localhost").rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": request.method,
@@ -168,18 +241,22 @@ def environ_of(request: HttpRequest) -> dict[str, Any]:
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": request.scheme,
-        "wsgi.input": BytesIO(request.body),
+        "wsgi.input": content,
+        "wsgi.input_terminated": True,
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
-        "CONTENT_LENGTH": str(len(request.body)),
     }
+    if request.body:
+        environ["CONTENT_LENGTH"] = str(len(request.body))
     for name, value in request.headers:
         key = name.upper().replace("-", "_")
         if key == "CONTENT_TYPE":
             environ[key] = value
-        elif key not in {"CONTENT_LENGTH", "TRANSFER_ENCODING"}:
+        elif key == "CONTENT_LENGTH":
+            environ.setdefault(key, value)
+        elif key != "TRANSFER_ENCODING":
             key = f"HTTP_{key}"
             environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +66,12 @@ def command(
     with client:
         if not live:
             _refuse_real_hosts(client)
-        params = {"temperature": temperature, "top_p": top_p, _MAX_TOKENS[client.dialect]: max_tokens}
-        text = click.get_text_stream("stdin").read() if prompt == "-" else prompt
+        params: dict[str, Any] = {
+            "temperature": temperature,
+            "top_p": top_p,
+            _MAX_TOKENS[client.dialect]: max_tokens,
+        }
+        text = _standard_input() if prompt == "-" else prompt
         try:
             if streamed:
                 with client.stream(text, system=system, **params) as stream:
@@ -86,9 +91,16 @@ def _refuse_real_hosts(client: Client) -> None:
     for variable, url in hosts.items():
         if is_real_host(url):
             raise click.UsageError(
-                f"this would call {url}, Baidu's own host, where calls cost money. To do so, add --live. To ask a mock, "
-                f"start one with `qfkit mock` and set {variable}, or pass --base-url http://127.0.0.1:8866."
+                f"this would call {url}, Baidu's own host, where calls cost money. To do so, add --live. To ask a "
+                f"mock, start one with `qfkit mock` and set {variable}, or pass --base-url http://127.0.0.1:8866."
             )
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"standard input is not text in {error.encoding}") from error
 
 
 def _show(reply: Reply, *, as_json: bool) -> None:

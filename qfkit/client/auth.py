@@ -117,9 +117,11 @@ class BceAuth(_Signing):
         now = self._clock.time()
         path, _, query = request.path_url.partition("?")
         # What is signed must be what is sent, so Host is set here and not left to http.client.
-        signed = {"Host": host_header(request.url or ""), "x-bce-date": format_bce_date(now)}
-        if "Content-Type" in request.headers:
-            signed["Content-Type"] = str(request.headers["Content-Type"])
+        signed = {
+            "Host": host_header(request.url or ""),
+            "Content-Type": str(request.headers["Content-Type"]),
+            "x-bce-date": format_bce_date(now),
+        }
         value = sign_bce(
             access_key=self._access_key,
             secret_key=self._secret_key,

@@ -24,6 +24,11 @@ _OWN = {
 }
 
 
+#: text_generation sends events to who accepts them, else JSON lines (design notes 4). v1 and v2 stream whatever is
+#: accepted; they get what the official Python SDK sends (8.5).
+_ACCEPT_STREAM = {"text_generation": "text/event-stream", "v1": "*/*", "v2": "*/*"}
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One thing the user asked for, ready to be signed and sent as often as it takes.
@@ -84,7 +89,7 @@ def chat_call(
         dialect=dialect,
         path=path,
         body=_encode(body),
-        accept="text/event-stream" if stream else "application/json",
+        accept=_ACCEPT_STREAM[dialect] if stream else "application/json",
         model=used,
         stream=stream,
         preview=last_user_text(messages)[:_PREVIEW],

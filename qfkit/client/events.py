@@ -25,16 +25,52 @@ _DONE = "[DONE]"
 _BLANK = b"\xef\xbb\xbf \t\r\n"
 
 
+class _Lines:
+    """Payloads that stand on bare lines."""
+
+    __slots__ = ("_decoder",)
+
+    def __init__(self) -> None:
+        self._decoder = LineDecoder(max_line=_MAX_LINE)
+
+    def feed(self, data: bytes) -> list[str]:
+        return [line for line in self._decoder.feed(data) if line.strip()]
+
+    def close(self) -> list[str]:
+        return [line for line in self._decoder.close() if line.strip()]
+
+
+class _Events:
+    """Payloads that stand in events, and the bare line of JSON that an error may be."""
+
+    __slots__ = ("_bare", "_decoder")
+
+    def __init__(self) -> None:
+        self._bare: list[str] = []
+        self._decoder = Decoder(max_line=_MAX_LINE, on_ignored=self._bare.append)
+
+    def feed(self, data: bytes) -> list[str]:
+        return [event.data for event in self._decoder.feed(data)] + self._take_bare()
+
+    def close(self) -> list[str]:
+        return [event.data for event in self._decoder.close()] + self._take_bare()
+
+    def _take_bare(self) -> list[str]:
+        if not self._bare:
+            return []
+        found = [line for line in self._bare if line.startswith("{")]  # the others are comments and the like
+        self._bare.clear()
+        return found
+
+
 class EventReader:
     """Turns bytes, fed in any pieces, into the payloads of events, whichever of the two framings they come in."""
 
-    __slots__ = ("_head", "_lines", "_payloads", "_sse")
+    __slots__ = ("_framing", "_head")
 
     def __init__(self) -> None:
-        self._head: bytes | None = b""  # until a character that tells the framing has come
-        self._sse: Decoder | None = None
-        self._lines: LineDecoder | None = None
-        self._payloads: list[str] = []
+        self._head = b""  # until a character that tells the framing has come
+        self._framing: _Lines | _Events | None = None
 
     def feed(self, data: bytes) -> list[str]:
         """The payloads that ``data`` completed.
@@ -42,40 +78,18 @@ class EventReader:
         Raises:
             SSEError: a line is longer than 16 MiB.
         """
-        if self._head is not None:
+        if self._framing is None:
             data = self._head + data
             first = data.lstrip(_BLANK)[:1]
             if not first:
                 self._head = data
                 return []
-            self._head = None
-            if first == b"{":
-                self._lines = LineDecoder(max_line=_MAX_LINE)
-            else:
-                self._sse = Decoder(max_line=_MAX_LINE, on_ignored=self._ignored)
-        if self._lines is not None:
-            return [line for line in self._lines.feed(data) if line.strip()]
-        if self._sse is None:
-            return []
-        return [event.data for event in self._sse.feed(data)] + self._bare()
+            self._framing = _Lines() if first == b"{" else _Events()
+        return self._framing.feed(data)
 
     def close(self) -> list[str]:
         """What had no proper end when the bytes ended: at most one payload, perhaps cut short."""
-        if self._lines is not None:
-            return [line for line in self._lines.close() if line.strip()]
-        if self._sse is None:
-            return []
-        return [event.data for event in self._sse.close()] + self._bare()
-
-    def _ignored(self, line: str) -> None:
-        if line.startswith("{"):
-            self._payloads.append(line)
-
-    def _bare(self) -> list[str]:
-        if not self._payloads:
-            return []
-        bare, self._payloads = self._payloads, []
-        return bare
+        return [] if self._framing is None else self._framing.close()
 
 
 class ChunkReader:

@@ -31,8 +31,6 @@ class Stream(Iterator[Chunk]):
     answer is complete, and is closed when the stream is closed, fails, or is dropped before its end.
 
     Attributes:
-        text: what has come of the answer; after the loop all of it.
-        reasoning: the same of a reasoning model's thoughts.
         usage: tokens that the service counted, None until it says.
         finish_reason: why the answer ended, None until it has.
         id: the service's id of the answer.
@@ -71,8 +69,8 @@ class Stream(Iterator[Chunk]):
         self._calls: list[Json] = []
         self._last: Json = {}
         self._count = 0
-        self.text = ""
-        self.reasoning = ""
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
         self.usage: Usage | None = None
         self.finish_reason: str | None = None
         self.id: str | None = None
@@ -85,6 +83,16 @@ class Stream(Iterator[Chunk]):
     def __repr__(self) -> str:
         state = "complete" if self.complete else "closed" if self._ended else "open"
         return f"<Stream {state}, {self._count} chunks, {len(self.text)} characters>"
+
+    @property
+    def text(self) -> str:
+        """What has been handed out of the answer; after the loop all of it."""
+        return _joined(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """What has been handed out of a reasoning model's thoughts."""
+        return _joined(self._reasoning)
 
     @property
     def complete(self) -> bool:
@@ -163,9 +171,7 @@ class Stream(Iterator[Chunk]):
         self._ready.clear()
         self._failure = None
         if not self._ended:
-            self._ended = True
-            self._log.end(self._running)
-        self._answer.close()
+            self._finish(None)
 
     def __enter__(self) -> Stream:
         return self
@@ -233,8 +239,8 @@ class Stream(Iterator[Chunk]):
     def _hand_out(self, chunk: Chunk) -> Chunk:
         self._count += 1
         self.latency = self._log.elapsed()
-        self.text += chunk.text
-        self.reasoning += chunk.reasoning
+        self._text.append(chunk.text)
+        self._reasoning.append(chunk.reasoning)
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._last = raw = chunk.raw
@@ -246,6 +252,13 @@ class Stream(Iterator[Chunk]):
         for piece in chunk.tool_calls:
             _add_tool_call(self._calls, piece)
         return chunk
+
+
+def _joined(pieces: list[str]) -> str:
+    # In place, so that asking after each chunk does not join the same pieces over and over.
+    if len(pieces) > 1:
+        pieces[:] = ["".join(pieces)]
+    return pieces[0] if pieces else ""
 
 
 def _has_content(chunk: Chunk) -> bool:

@@ -27,9 +27,9 @@ def account(server):
 
 @pytest.fixture
 def qfkit_chat(account):
-    def invoke(*arguments, input=None, **environ):
+    def invoke(*arguments, stdin=None, **environ):
         runner = CliRunner(env={**account.env(), **environ})
-        return runner.invoke(command, list(arguments), input=input, catch_exceptions=False)
+        return runner.invoke(command, list(arguments), input=stdin, catch_exceptions=False)
 
     return invoke
 
@@ -64,8 +64,13 @@ def test_json_for_programs(qfkit_chat, account, streamed):
 
 
 def test_the_prompt_may_come_from_standard_input(qfkit_chat, account):
-    assert qfkit_chat("-", input="多行\n提问").exit_code == 0
+    assert qfkit_chat("-", stdin="多行\n提问").exit_code == 0
     assert account.requests[-1].json["messages"] == [{"role": "user", "content": "多行\n提问"}]
+
+
+def test_standard_input_that_is_no_text(qfkit_chat):
+    result = qfkit_chat("-", stdin=b"\xff\xfe")
+    assert (result.exit_code, result.stderr) == (1, "Error: standard input is not text in utf-8\n")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import sys
 import textwrap
 
 import pytest
+import requests
 from scripted_server import TEXT_GENERATION_OK, V2_OK, answer
 
 import qfkit
@@ -122,6 +123,18 @@ def test_a_base_url_that_is_none_is_refused(url):
 def test_there_is_always_a_timeout(timeout):
     with pytest.raises(ConfigurationError, match="timeout is seconds"):
         Client("http://h", Credentials(bearer_token="t"), "v2", timeout=timeout)
+
+
+def test_a_dialect_that_there_is_not_is_refused():
+    with pytest.raises(ConfigurationError, match="text_generation, v1, v2; got 'v3'"):
+        Client("http://h", Credentials(bearer_token="t"), "v3")  # type: ignore[arg-type]
+
+
+def test_a_session_whose_headers_cannot_be_sent_is_the_callers_matter(server, connect):
+    with requests.Session() as session:
+        session.headers["X-Team"] = "blue\nred"
+        with pytest.raises(ConfigurationError, match=r"requests refuses to send this \(InvalidHeader\)"):
+            connect(session=session).chat("hi")
 
 
 def test_without_keys_nothing_starts():

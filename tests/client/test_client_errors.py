@@ -6,8 +6,10 @@ import copy
 import inspect
 import pickle
 import re
+import ssl
 
 import pytest
+import requests
 from scripted_server import answer
 
 import qfkit.client
@@ -15,6 +17,7 @@ from qfkit.client import (
     APIError,
     AuthenticationError,
     BadRequestError,
+    ConnectionFailed,
     NotFoundError,
     PermissionDeniedError,
     QianfanError,
@@ -24,6 +27,7 @@ from qfkit.client import (
     exceptions,
 )
 from qfkit.client.answers import EXCEPTIONS
+from qfkit.client.transport import _explain
 from qfkit.protocol.errors import KINDS, lookup
 
 
@@ -91,6 +95,22 @@ def test_each_error_is_raised_as_what_it_is(server, connect, only, case):
     text = str(error)
     for said in (dialect, str(code), "in its words", error.spec.meaning.rstrip("."), error.spec.remedy.rstrip(".")):
         assert said in text
+
+
+@pytest.mark.parametrize("body", [{"error_code": 336003}, {"error_code": 336003, "error_msg": 7}])
+def test_an_error_without_words_borrows_the_tables(server, connect, body):
+    server.play(answer(body))
+    with pytest.raises(BadRequestError) as caught:
+        connect("v1").chat("hi")
+    assert caught.value.message == lookup("v1", 336003).message
+
+
+def test_a_certificate_that_does_not_fit_is_not_tried_again():
+    error = requests.exceptions.SSLError(ssl.SSLCertVerificationError(1, "certificate verify failed"))
+    failure = _explain(error, (5.0, 60.0))
+    assert isinstance(failure, ConnectionFailed)
+    assert not failure.retryable
+    assert "certificate verify failed" in str(failure)
 
 
 def test_words_on_several_lines_come_out_on_one(server, connect):

@@ -319,6 +319,23 @@ def test_a_service_that_never_stops_talking_is_left(server, connect):
     assert left.wait(PATIENCE)
 
 
+def test_an_interrupt_closes_the_connection(server, connect, monkeypatch):
+    gone = abandoned(server)
+    said = connect("v1").stream("hi")
+
+    def interrupted(answer):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(transport.Answer, "_read1", interrupted)
+    while said.text != "你好":
+        try:
+            next(said)
+        except KeyboardInterrupt:
+            break
+    assert gone.wait(PATIENCE)
+    assert list(said) == []
+
+
 # Truncation
 
 
@@ -458,6 +475,17 @@ def test_an_html_page_is_no_stream(server, connect):
         connect("v1", retry=RetryPolicy(attempts=1)).stream("hi")
     with pytest.raises(ServerError):
         connect("v1", retry=RetryPolicy(attempts=1)).stream("hi")
+
+
+def test_an_error_whose_body_breaks_off_is_retried(server, connect):
+    def cut(exchange):
+        exchange.send(b"HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        exchange.hang_up()
+
+    server.play(cut, stream(*STREAMS["v1"]))
+    said = connect("v1").stream("hi")
+    assert [a.status for a in said.attempts] == [400, 200]
+    assert said.attempts[0].error == "no whole answer: the connection closed before its end"
 
 
 # Failures after it

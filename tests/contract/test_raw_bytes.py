@@ -185,6 +185,8 @@ def test_a_client_that_leaves_in_the_middle_of_its_body(server: Any, account: An
         ("v1-embeddings", {"input": ["你好"], "messages": True}),
         ("v2-embeddings", {"model": "embedding-v1", "input": ["你好"], "messages": "none"}),
         ("v1-plugin", {"query": "你好", "messages": [{"role": "robot"}]}),
+        ("v1-plugin", {"query": "你好", "messages": None}),
+        ("v1-plugin", {"query": "你好", "messages": [None, 7]}),
         ("v1-chat", {"messages": ask("你好"), "input": 7, "documents": [], "unheard_of": {"a": [1]}}),
         ("v2-chat", {"model": "ernie-4.0-8k", "messages": ask("你好"), "input": 7, "query": None, "top_k": "x"}),
         ("text", {"messages": ask("你好"), "stream": True, "model": 7, "system": []}),

@@ -17,6 +17,7 @@ from qfkit import (
     BadRequestError,
     Client,
     Credentials,
+    PermissionDeniedError,
     QianfanError,
     RateLimitError,
     RetryPolicy,
@@ -103,7 +104,12 @@ def test_retry_after_is_waited(ask, account, clock):
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(17, RateLimitError), (336003, BadRequestError), (401, AuthenticationError), ("malformed_json", BadRequestError)],
+    [
+        (17, (RateLimitError, PermissionDeniedError)),
+        (336003, BadRequestError),
+        (401, AuthenticationError),
+        ("malformed_json", BadRequestError),
+    ],
 )
 def test_lasting_failures_are_not(ask, account, clock, code, kind):
     account.fail(code, times=5)
