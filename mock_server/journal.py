@@ -191,8 +191,10 @@ def redact_target(target: str) -> str:
 def redact(headers: HeaderItems) -> HeaderItems:
     """Headers with tokens, keys and signatures masked; what remains of them still says whose and of which kind."""
     return tuple(
-        (name, _mask_header(name.lower(), value)) if name.lower() in _SECRET_HEADERS else (name, value)
-        for name, value in headers
+        [
+            pair if (lower := pair[0].lower()) not in _SECRET_HEADERS else (pair[0], _mask_header(lower, pair[1]))
+            for pair in headers
+        ]
     )
 
 
