@@ -28,7 +28,7 @@ class Effort:
         starts: cold starts of each contender.
         calls: of each client in a round.
         accounts, journal, open_streams: points of the growth curves.
-        samples: requests for one point of a growth curve.
+        samples: requests for one point of a growth curve, after as many that warm it up.
         all_peers: also those that no target names.
     """
 
@@ -52,13 +52,13 @@ EFFORTS: dict[str, Effort] = {
         seconds=1,
         streams=(2000,),
         cycles=2,
-        requests=40_000,
+        requests=25_000,
         starts=3,
-        calls=300,
+        calls=100,
         accounts=(10, 10_000),
         journal=(10, 10_000),
         open_streams=(10, 1000),
-        samples=8000,
+        samples=3000,
         all_peers=False,
     ),
     "normal": Effort(
@@ -125,13 +125,15 @@ class Bench:
     def serving(self, contenders: Sequence[Contender]) -> Iterator[list[tuple[Contender, Server]]]:
         """Those of them that start, all at once: who is not asked costs nothing."""
         with contextlib.ExitStack() as stack:
-            up: list[tuple[Contender, Server]] = []
-            for contender in contenders:
-                try:
-                    up.append((contender, stack.enter_context(running(contender.launch, self.cores))))
-                except NotStarted as error:
-                    self.skip(contender.name, str(error))
-            yield up
+            started = [(contender, self._start(contender, stack)) for contender in contenders]
+            yield [(contender, server) for contender, server in started if server is not None]
+
+    def _start(self, contender: Contender, stack: contextlib.ExitStack) -> Server | None:
+        try:
+            return stack.enter_context(running(contender.launch, self.cores))
+        except NotStarted as error:
+            self.skip(contender.name, str(error))
+            return None
 
     def skip(self, what: str, why: str) -> None:
         """Note and say that something is left out."""
@@ -171,7 +173,7 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     note: str = ""
 
 

@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.work import CLIENT_KEYS, JSON_PROMPT, TEXT
 
@@ -78,9 +79,9 @@ def _qianfan(url: str, version: str) -> Ask:
     import qianfan
 
     if version == "2":
-        chat = qianfan.ChatCompletion(version="2", model=_MODEL)
-        return lambda: str(chat.do(messages=_MESSAGES)["choices"][0]["message"]["content"])
-    first = qianfan.ChatCompletion(model="ERNIE-3.5-8K")
+        second: Any = qianfan.ChatCompletion(version="2", model=_MODEL)
+        return lambda: str(second.do(messages=_MESSAGES)["choices"][0]["message"]["content"])
+    first: Any = qianfan.ChatCompletion(model="ERNIE-3.5-8K")
     return lambda: str(first.do(messages=_MESSAGES)["result"])
 
 

@@ -65,13 +65,14 @@ def tool() -> str:
     return "wrk" if shutil.which("wrk") else "our own client (wrk is not installed)"
 
 
-def run(
-    batch: Batch, port: int, pid: int, *, cores: Cores, scratch: Path, seconds: int, connections: int = CONNECTIONS
-) -> Load:
+def run(batch: Batch, port: int, pid: int, *, cores: Cores, scratch: Path, seconds: int) -> Load:
     """Load one server for ``seconds``. A batch of rows must be long enough: a row sent twice counts as an error."""
-    send = _by_wrk if shutil.which("wrk") else _by_sockets
     server, client, start = cpu_seconds(pid), _own_cpu(), time.perf_counter()
-    tally = send(batch, port, cores, scratch, seconds, connections)
+    with cores.on(cores.client):
+        if shutil.which("wrk"):
+            tally = _by_wrk(batch, port, scratch, seconds)
+        else:
+            tally = closed_loop(port, batch, connections=CONNECTIONS, seconds=seconds)
     elapsed = time.perf_counter() - start
     used = cpu_seconds(pid) - server
     return Load(
@@ -88,21 +89,15 @@ def _own_cpu() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, whose))
 
 
-def _by_sockets(batch: Batch, port: int, cores: Cores, _scratch: Path, seconds: int, connections: int) -> Tally:
-    with cores.on(cores.client):
-        return closed_loop(port, batch, connections=connections, seconds=seconds)
-
-
-def _by_wrk(batch: Batch, port: int, cores: Cores, scratch: Path, seconds: int, connections: int) -> Tally:
+def _by_wrk(batch: Batch, port: int, scratch: Path, seconds: int) -> Tally:
     script = scratch / "load.lua"
     script.write_text(_LUA.replace("@PARTS@", ", ".join(map(_lua_string, batch.parts))), "utf-8")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}/"]
     if batch.rows:
         rows = scratch / "rows.txt"
         rows.write_text("".join(f"{' '.join(row)}\n" for row in batch.rows), "ascii")
         command += ["--", str(rows)]
-    with cores.on(cores.client):
-        process = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True)
     found = [line for line in process.stdout.splitlines() if line.startswith("summary ")]
     if not found:
         raise RuntimeError(f"wrk said nothing that can be read: {process.stdout[-200:]!r}")
@@ -111,4 +106,5 @@ def _by_wrk(batch: Batch, port: int, cores: Cores, scratch: Path, seconds: int, 
 
 
 def _lua_string(data: bytes) -> str:
-    return '"' + "".join(chr(byte) if 32 <= byte < 127 and byte not in b'"\\' else f"\\{byte:03d}" for byte in data) + '"'
+    plain = set(range(32, 127)) - set(b'"\\')
+    return '"' + "".join(chr(byte) if byte in plain else f"\\{byte:03d}" for byte in data) + '"'

@@ -47,6 +47,8 @@ _MOCK_LLM_RULE = {
     },
 }
 
+_MOCKLLM_RESPONSES = {"responses": {JSON_PROMPT: TEXT, SSE_PROMPT: TEXT[: len(PIECES)]}, "defaults": {}}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Peer:
@@ -136,9 +138,7 @@ PEERS: tuple[Peer, ...] = (
         package="mockllm",
         command="{python} -m uvicorn mockllm.server:app --host 127.0.0.1 --port {port} --log-level warning",
         environment={"MOCKLLM_RESPONSES_FILE": "{files}/mockllm.yml"},
-        files={
-            "mockllm.yml": json.dumps({"responses": {JSON_PROMPT: TEXT, SSE_PROMPT: TEXT[: len(PIECES)]}, "defaults": {}})
-        },
+        files={"mockllm.yml": json.dumps(_MOCKLLM_RESPONSES)},
         note="By uvicorn: its own command always watches its files and logs every request. It streams characters, "
         "so its answer is 20 of them.",
     ),

@@ -1,4 +1,4 @@
-"""The one piece of work that everybody is given: the same question, an answer of the same size, as each server takes it.
+"""The one piece of work that everybody is given: the same question, an answer of the same size.
 
 A peer takes an OpenAI chat request as it stands, again and again. The mock of this house verifies a signature and
 refuses a request that it has seen, so every request to it is signed afresh and sent once: a `Batch` is what is sent, in
@@ -53,12 +53,13 @@ CLIENT_KEYS = Keys("ALTAKbenchmarkclient00001", "0123456789abcdef0123456789abcde
 MADE_UP_KEYS = Keys("ALTAKbenchmarkmadeup00001", "0123456789abcdef0123456789abcde5")
 
 
-
 def grown_keys(count: int) -> list[Keys]:
     """The keys of ``count`` further accounts."""
     return [Keys(f"ALTAKbenchmarkgrown{number:07d}", f"{number:032x}") for number in range(count)]
 
 
+#: The paced account answers so many requests at once before it paces them: they fill its journal.
+UNPACED_FIRST = 10_000
 #: Seconds to the first word of a stream that is only held open.
 HELD_SECONDS = 600
 
@@ -69,7 +70,10 @@ def mock_config(**settings: object) -> str:
     scripts: dict[Keys, list[dict[str, object]]] = {
         JSON_KEYS: [{"reply": TEXT, "times": forever}],
         SSE_KEYS: [{"stream": list(PIECES), "times": forever}],
-        PACED_KEYS: [{"stream": list(PIECES), "interval": INTERVAL, "times": forever}],
+        PACED_KEYS: [
+            {"stream": list(PIECES), "times": UNPACED_FIRST},
+            {"stream": list(PIECES), "interval": INTERVAL, "times": forever},
+        ],
         HELD_KEYS: [{"stream": list(PIECES), "ttft": HELD_SECONDS, "times": forever}],
         CLIENT_KEYS: [{"reply": TEXT, "times": forever}],
         MADE_UP_KEYS: [],

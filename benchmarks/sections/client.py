@@ -29,8 +29,9 @@ def run(bench: Bench) -> Finding:
                         continue
                     bench.say(f"client: round {number + 1} of {bench.effort.rounds}: {name}")
                     url = f"http://127.0.0.1:{server.port}"
+                    command = own_module("callers", name, url, str(bench.effort.calls))
                     try:
-                        said = output_of(own_module("callers", name, url, str(bench.effort.calls)), bench.cores, _TIMEOUT)
+                        said = output_of(command, bench.cores, _TIMEOUT)
                     except (RuntimeError, subprocess.TimeoutExpired) as error:
                         bench.skip(name, str(error))
                         continue
@@ -55,7 +56,7 @@ def _finding(cpu: dict[str, Spread], ready: dict[str, Spread]) -> Finding:
         "A client's call: processor time of the caller",
         ("client", "dialect", "µs a call, median [range]", f"over {BARE}", "import and set-up, ms"),
         lines,
-        "One call after the other over a kept connection, the same answer for all; each client in a process of its own.",
+        "One call after the other over a kept connection, the same answer for all; each client alone in a process.",
     )
     return Finding(data, [table], [_verdict(cpu)])
 

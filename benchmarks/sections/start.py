@@ -49,7 +49,5 @@ def _verdicts(spreads: dict[str, Spread]) -> list[Verdict]:
             limit=theirs.median,
             sense="at most",
         )
-    first = Verdict(
-        work=work, wanted=wanted, measured=shown, value=mine.median, limit=_MOST_SECONDS, sense="at most"
-    )
+    first = Verdict(work=work, wanted=wanted, measured=shown, value=mine.median, limit=_MOST_SECONDS, sense="at most")
     return [first, over]

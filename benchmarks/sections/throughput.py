@@ -38,7 +38,8 @@ _TITLES = {
 _NOTES = {
     "json": "qfkit verifies a signature of each request (HMAC), refuses replays and keeps its journal; no peer does "
     "the first two. Every request to qfkit is signed for itself.",
-    "sse": "Each server sends the same 20 pieces of text, framed in its own way; the last column counts its events.",
+    "sse": "Each server sends the same 20 pieces of text, framed in its own way; the last column counts its events "
+    "and the TCP segments they came in: a server that writes each chunk by itself needs as many.",
 }
 
 
@@ -48,6 +49,7 @@ class _Row:
     server: Server
     body: int = 0
     events: int = 0
+    segments: int = 0
     rates: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
     busy: list[float] = field(default_factory=list)
@@ -76,11 +78,12 @@ def _run(bench: Bench, kind: str) -> Finding:
         for row in rows:
             response = ask(row.server.port, row.contender.batch(row.server.port, 1).first())
             row.body, row.events = len(response.body), response.body.count(b"\n\n")
+            row.segments = response.segments
         for number in range(bench.effort.rounds + 1):  # the first one warms up
             for row in rows:
                 bench.probe_noise()
-                name = row.contender.name
-                bench.say(f"{kind}: {'warming up' if not number else f'round {number} of {bench.effort.rounds}'}: {name}")
+                stage = f"round {number} of {bench.effort.rounds}" if number else "warming up"
+                bench.say(f"{kind}: {stage}: {row.contender.name}")
                 _round(bench, row, warm=not number)
         for row in rows:
             row.memory = row.server.memory()
@@ -91,10 +94,8 @@ def _round(bench: Bench, row: _Row, *, warm: bool) -> None:
     seconds = 1 if warm else bench.effort.seconds
     count = row.need * seconds if row.contender.signs else 0
     batch = row.contender.batch(row.server.port, count)
-    result = load.run(
-        batch, row.server.port, row.server.pid, cores=bench.cores, scratch=bench.scratch, seconds=seconds
-    )
-    row.need = max(1000, int(result.rate * _MARGIN))
+    result = load.run(batch, row.server.port, row.server.pid, cores=bench.cores, scratch=bench.scratch, seconds=seconds)
+    row.need = max(_FIRST_GUESS, int(result.rate * _MARGIN))
     row.errors += result.errors
     if not warm:
         row.rates.append(result.rate)
@@ -117,10 +118,12 @@ def _finding(kind: str, rows: list[_Row]) -> Finding:
                 rates.show(),
                 f"{times} x" if stand_in else "-",
                 Spread(tuple(row.cpu)).show() if row.cpu else "-",
-                f"{row.memory / 2**20:.0f}" if row.memory else "-",
+                f"{row.memory / 1e6:.0f}" if row.memory else "-",
                 f"{max(row.busy):.0%}",
                 str(row.errors),
-                f"{row.body:,} B" if kind == "json" else f"{row.body:,} B, {row.events} events",
+                f"{row.body:,} B"
+                if kind == "json"
+                else f"{row.body:,} B, {row.events} events, {row.segments or '?'} segments",
             )
         )
         data[name] = {
@@ -131,6 +134,7 @@ def _finding(kind: str, rows: list[_Row]) -> Finding:
             "errors": row.errors,
             "body_bytes": row.body,
             "events": row.events,
+            "segments": row.segments,
         }
     columns = (
         "server",
@@ -143,7 +147,8 @@ def _finding(kind: str, rows: list[_Row]) -> Finding:
         "answer",
     )
     verdicts = [_verdict(kind, by_name, *target) for target in _TARGETS[kind]]
-    return Finding(data, [Table(_TITLES[kind], columns, lines, f"{_NOTES[kind]} Load: {load.tool()}, 32 connections.")], verdicts)
+    note = f"{_NOTES[kind]} Load: {load.tool()}, {load.CONNECTIONS} connections."
+    return Finding(data, [Table(_TITLES[kind], columns, lines, note)], verdicts)
 
 
 def _verdict(kind: str, rows: dict[str, _Row], name: str, over: str, least: float) -> Verdict:

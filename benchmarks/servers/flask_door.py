@@ -1,25 +1,26 @@
 """The mock with every path given to Flask: the same door, loop and threads, and the core behind a Flask view.
 
-    python -m benchmarks.servers.flask_door PORT CONFIG
+python -m benchmarks.servers.flask_door PORT CONFIG
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 
-from mock_server.serving import front
-from mock_server.serving.standalone import serve
+from mock_server.handle import add_configured_accounts
+from mock_server.serving.front import Front
 from mock_server.settings import load
 from mock_server.state import State
-from qfkit.protocol.credentials import Credentials
 
 
 def main() -> None:
-    # Paths under this prefix are Flask's: now all of them are.
-    if not front.OWN_PREFIX.startswith("/"):
-        raise SystemExit("front.OWN_PREFIX is no path prefix any more: see how Flask is chosen there, and follow")
-    front.OWN_PREFIX = "/"
-    serve(State(load(sys.argv[2])), "127.0.0.1", int(sys.argv[1]), Credentials(), lambda _url: None)
+    state = State(load(sys.argv[2]))
+    front = Front(state, "127.0.0.1", int(sys.argv[1]), flask=True)
+    add_configured_accounts(state, front.url)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: front.stop())
+    front.run()
 
 
 if __name__ == "__main__":

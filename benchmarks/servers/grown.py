@@ -1,6 +1,6 @@
 """The mock after it has grown: with that many accounts, whose keys are known, or with a journal of that size.
 
-    python -m benchmarks.servers.grown PORT CONFIG ACCOUNTS
+python -m benchmarks.servers.grown PORT CONFIG ACCOUNTS
 """
 
 from __future__ import annotations

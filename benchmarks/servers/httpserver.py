@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from pytest_httpserver import HTTPServer
+from pytest_httpserver import HTTPServer  # type: ignore[import-not-found]
 from werkzeug import Request, Response
 
 PIECES = tuple(f"token{number:02d} " for number in range(20))

@@ -27,7 +27,9 @@ def chat() -> Response:
     if asked.get("stream"):
         return Response(_stream(base), mimetype="text/event-stream")
     usage = {"prompt_tokens": 14, "completion_tokens": 20, "total_tokens": 34}
-    return jsonify(base | {"object": "chat.completion", "result": "".join(PIECES), "finish_reason": "stop", "usage": usage})
+    return jsonify(
+        base | {"object": "chat.completion", "result": "".join(PIECES), "finish_reason": "stop", "usage": usage}
+    )
 
 
 def _stream(base: dict[str, object]) -> Iterator[str]:

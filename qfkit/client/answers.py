@@ -15,6 +15,7 @@ from qfkit.client.exceptions import (
     PermissionDeniedError,
     RateLimitError,
     ServerError,
+    raise_if,
 )
 from qfkit.client.redaction import redact
 from qfkit.client.retry import parse_retry_after
@@ -131,9 +132,7 @@ def read_json(dialect: str, answer: Answer, *, now: float, secrets: Iterable[str
     except ValueError:  # also a UnicodeDecodeError
         body = None
     data = body if isinstance(body, dict) else None
-    error = api_error(dialect, answer.status, answer.headers, data, now=now, secrets=secrets)
-    if error is not None:
-        raise error
+    raise_if(api_error(dialect, answer.status, answer.headers, data, now=now, secrets=secrets))
     if data is None or not 200 <= answer.status < 300:
         raise InvalidReply(_unreadable(dialect, answer, redact(content.decode("utf-8", "replace"), secrets)))
     return data

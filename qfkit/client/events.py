@@ -124,13 +124,15 @@ class ChunkReader:
             return []
         chunks: list[Chunk] = []
         for payload in payloads:
+            found: Chunk | QianfanError | None
             try:
-                chunk = self._chunk(payload)
-            except (ValueError, APIError) as error:
-                self.failure = self._explain(error)
-            else:
-                if chunk is not None:
-                    chunks.append(chunk)
+                found = self._read(payload)
+            except ValueError as error:
+                found = InvalidReply(f"the {self._dialect} service sent an event that cannot be read: {_why(error)}")
+            if isinstance(found, Chunk):
+                chunks.append(found)
+            elif found is not None:
+                self.failure = found
             if self.done or self.failure:
                 break
         return chunks
@@ -138,29 +140,30 @@ class ChunkReader:
     def close(self) -> list[Chunk]:
         """The bytes have ended: the chunk that stood unfinished, if it is whole all the same."""
         try:
-            found = [self._chunk(payload) for payload in self._events.close()]
+            found = [self._read(payload) for payload in self._events.close()]
         except ValueError:
             return []  # cut short: the stream is truncated, and says so by not being complete
-        except APIError as error:
-            self.failure = error
-            return []
-        return [chunk for chunk in found if chunk is not None]
+        self.failure = next((it for it in found if isinstance(it, APIError)), None)
+        return [it for it in found if isinstance(it, Chunk)]
 
-    def _chunk(self, payload: str) -> Chunk | None:
+    def take_failure(self) -> QianfanError | None:
+        """What went wrong, handed over to be raised: nobody else may then hold it (see `raise_if`)."""
+        failure, self.failure = self.failure, None
+        return failure
+
+    def _read(self, payload: str) -> Chunk | APIError | None:
         if payload.strip() == _DONE:
             self.done = self.complete = True
             return None
         body = json.loads(payload)
         if isinstance(body, dict) and (error := self._check(body)) is not None:
-            raise error
+            return error
         chunk = parse_chunk(self._dialect, body)
         if chunk.is_last:
             self.complete = True
             self.done = self._dialect == "v1"
         return chunk
 
-    def _explain(self, error: ValueError | APIError) -> QianfanError:
-        if isinstance(error, APIError):
-            return error
-        what = str(error) if isinstance(error, MalformedReply) else "it is not JSON"
-        return InvalidReply(f"the {self._dialect} service sent an event that cannot be read: {what}")
+
+def _why(error: ValueError) -> str:
+    return str(error) if isinstance(error, MalformedReply) else "it is not JSON"

@@ -71,6 +71,20 @@ def _restore(kind: type[QianfanError], args: tuple[object, ...], state: dict[str
     return error
 
 
+def raise_if(error: QianfanError | None) -> None:
+    """Raise ``error`` if there is one, without leaving a name bound to it.
+
+    An exception that stands in a frame of its own traceback is a cycle. It would keep all those frames, and the
+    connections in them, until the garbage collector happens to run. For the same reason this package writes
+    ``raise found.pop()`` where it must raise outside the ``except`` block that made the exception.
+    """
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error
+
+
 class ConfigurationError(QianfanError):
     """The client or the call is set up in a way that cannot work. Nothing was sent."""
 

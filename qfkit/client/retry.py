@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from typing import Literal, TypeAlias, TypeVar
 
 import tenacity
 
-from qfkit.client.attempts import AttemptLog, WaitReason
-from qfkit.client.exceptions import APIError, ConfigurationError, QianfanError
+from qfkit.client.attempts import AttemptLog
+from qfkit.client.exceptions import APIError, ConfigurationError, QianfanError, raise_if
 from qfkit.clock import Clock
 
 Jitter: TypeAlias = Literal["full", "equal", "none"]
@@ -178,29 +179,33 @@ def run(
         log: is told of each wait.
         on_retry: called before each wait with the failure, the seconds and the reason.
     """
-    decision = Decision(None, "")
+    # tenacity is told how long to wait, and shown neither results nor failures: it would keep them in a frame that
+    # tracebacks refer back to, and a stream would outlive the loop that dropped it (see `raise_if`).
+    results: list[T] = []
+    failures: list[QianfanError] = []
+    numbers = itertools.count(1)
 
-    def again(state: tenacity.RetryCallState) -> bool:
-        nonlocal decision
-        outcome = state.outcome
-        error = outcome.exception() if outcome is not None and outcome.failed else None
-        if not isinstance(error, QianfanError):
-            return False
-        decision = policy.decide(error, failures=state.attempt_number, elapsed=log.elapsed(), random=random)
-        if decision.wait is None:
-            error.gave_up = decision.reason or None
-            return False
-        wait_reason: WaitReason = "retry-after" if decision.reason == "retry-after" else "backoff"
-        log.wait(decision.wait, wait_reason)
-        on_retry(error, decision.wait, decision.reason)
-        return True
+    def step() -> float | None:
+        """Make one attempt. Seconds to wait before another, None when there shall be none."""
+        try:
+            results.append(attempt())
+        except QianfanError as error:
+            decision = policy.decide(error, failures=next(numbers), elapsed=log.elapsed(), random=random)
+            if decision.wait is None:
+                error.gave_up = decision.reason or None
+                failures.append(error)
+                return None
+            log.wait(decision.wait, "retry-after" if decision.reason == "retry-after" else "backoff")
+            on_retry(error, decision.wait, decision.reason)
+            return decision.wait
+        return None
 
-    # The decision is made in one place; tenacity's order of asking (stop before wait up to 8.2, after it since) is
-    # then no matter. When `again` says no, tenacity raises the failure itself.
     engine = tenacity.Retrying(
         sleep=clock.sleep,
-        retry=again,
-        wait=lambda _: decision.wait or 0.0,
-        stop=tenacity.stop_never,
+        retry=tenacity.retry_if_result(lambda wait: wait is not None),
+        wait=lambda state: state.outcome.result() if state.outcome is not None else 0.0,
+        stop=tenacity.stop_never,  # the policy stops, in `step`
     )
-    return engine(attempt)
+    engine(step)
+    raise_if(failures.pop() if failures else None)
+    return results.pop()

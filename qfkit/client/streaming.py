@@ -63,7 +63,7 @@ class Stream(Iterator[Chunk]):
         self._running = running
         self._on_end = on_end
         self._ready: deque[Chunk] = deque()
-        self._failure: QianfanError | None = None
+        self._failures: list[QianfanError] = []  # one at most; popped when raised, see `raise_if`
         self._ended = False
         self._told = False
         self._calls: list[Json] = []
@@ -120,8 +120,8 @@ class Stream(Iterator[Chunk]):
             if any(_has_content(chunk) for chunk in self._ready):
                 self.ttft = self._log.elapsed()
                 return
-        if self._failure is not None:
-            raise self._failure
+        if self._failures:
+            raise self._failures.pop()
 
     def __iter__(self) -> Stream:
         return self
@@ -131,13 +131,13 @@ class Stream(Iterator[Chunk]):
             self._pull()
         if self._ready:
             return self._hand_out(self._ready.popleft())
-        failure, self._failure = self._failure, None
-        error = None if failure is None else self._spoiled(failure)
-        if not self._told and (error is not None or self.complete):
+        if self._failures:
+            self._failures[0] = self._spoiled(self._failures[0])
+        if not self._told and (self._failures or self.complete):
             self._told = True
-            self._on_end(self, error)
-        if error is not None:
-            raise error from failure
+            self._on_end(self, self._failures[0] if self._failures else None)
+        if self._failures:
+            raise self._failures.pop()
         raise StopIteration
 
     def reply(self) -> Reply:
@@ -169,7 +169,7 @@ class Stream(Iterator[Chunk]):
     def close(self) -> None:
         """Stop reading. The service sees its connection closed, unless the answer is complete. Safe to repeat."""
         self._ready.clear()
-        self._failure = None
+        self._failures.clear()
         if not self._ended:
             self._finish(None)
 
@@ -187,7 +187,7 @@ class Stream(Iterator[Chunk]):
             self._answer.close()
 
     def _pull(self) -> None:
-        """Read once: chunks go to ``_ready``, what went wrong to ``_failure``."""
+        """Read once: chunks go to ``_ready``, what went wrong to ``_failures``."""
         if self._reader.done:  # all has been handed out: now there is time to wait for the end of the body
             self._answer.finish()
             self._finish(None)
@@ -198,14 +198,14 @@ class Stream(Iterator[Chunk]):
         except TransportError as error:
             self._ready += reader.close()
             broken = error if isinstance(error, TimeoutExceeded) else StreamTruncated(error.summary, retryable=True)
-            self._finish(reader.failure or (None if reader.complete else broken))
+            self._finish(reader.take_failure() or (None if reader.complete else broken))
             return
         except BaseException:  # KeyboardInterrupt: nobody will read on
             self.close()
             raise
         self._ready += reader.feed(piece) if piece else reader.close()
         if reader.failure is not None:
-            self._finish(reader.failure)
+            self._finish(reader.take_failure())
         elif reader.done:
             self._log.end(self._running)
         elif not piece:
@@ -214,7 +214,8 @@ class Stream(Iterator[Chunk]):
 
     def _finish(self, failure: QianfanError | None) -> None:
         self._ended = True
-        self._failure = failure
+        if failure is not None:
+            self._failures.append(failure)
         if not self._reader.done:
             self._log.end(self._running, failure)
         self._answer.close()
@@ -234,6 +235,7 @@ class Stream(Iterator[Chunk]):
                 f"the stream failed {said}: {failure.args[0]}{advice}", text=self.text, chunks=self._count
             )
         error.attempts = self.attempts
+        error.__cause__ = failure
         return error
 
     def _hand_out(self, chunk: Chunk) -> Chunk:

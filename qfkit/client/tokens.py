@@ -98,22 +98,18 @@ class TokenCache:
         return True
 
     def _fly(self, flight: Future[str]) -> str:
-        failure: QianfanError = ConnectionFailed("the thread that was fetching a token was interrupted")
-        token: Token | None = None
         try:
             token = self._fetch()
-        except QianfanError as error:
-            failure = error
-            raise
-        finally:
+        except BaseException as error:
             with self._lock:
                 self._flight = None
-                if token is not None:
-                    self._value, self._expires = token.value, self._deadline(token.lifetime)
-            if token is None:
-                flight.set_exception(failure)
-            else:
-                flight.set_result(token.value)
+            interrupted = ConnectionFailed("the thread that was fetching a token was interrupted")
+            flight.set_exception(copy.copy(error) if isinstance(error, QianfanError) else interrupted)
+            raise
+        with self._lock:
+            self._flight = None
+            self._value, self._expires = token.value, self._deadline(token.lifetime)
+        flight.set_result(token.value)
         return token.value
 
     def _deadline(self, lifetime: float | None) -> float | None:

@@ -7,7 +7,7 @@ Three things are easy to get wrong here, and are settled in this module:
 * A stream is read with ``read1``: whatever has arrived is handed on at once. ``iter_lines`` and ``read(amt)`` wait
   until a block is full, and report first tokens late.
 * The exceptions of requests and urllib3 quote URLs, and Qianfan's URLs carry tokens. So none of them is quoted or
-  chained: ours are raised outside the ``except`` block, with the cause in our own words.
+  chained: ours are raised outside the ``except`` block, with the cause in our own words (see also `raise_if`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import ssl
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -85,9 +86,9 @@ class Answer:
         try:
             return self._response.content
         except _BROKEN as error:
-            failure = _explain(error, self._timeout)
+            found = [_explain(error, self._timeout)]
         self.close()
-        raise failure
+        raise found.pop()
 
     def chunks(self) -> Iterator[bytes]:
         """The body in the pieces in which it arrives, content coding undone.
@@ -102,11 +103,11 @@ class Answer:
         try:
             data: bytes = self._response.raw.read1(_READ_SIZE, decode_content=True)
         except _BROKEN as error:
-            failure = _explain(error, self._timeout)
+            found = [_explain(error, self._timeout)]
         else:
             return data
         self.close()
-        raise failure
+        raise found.pop()
 
     def finish(self) -> None:
         """Read what may still stand after the last event, so that the connection can be used again; then close."""
@@ -169,10 +170,10 @@ class Transport:
             settings = {**self._settings(request.url or ""), "stream": stream}
             response = session.send(request, timeout=self.timeout, allow_redirects=False, **settings)
         except _BROKEN as error:
-            failure = _explain(error, self.timeout)
+            found = [_explain(error, self.timeout)]
         else:
             return Answer(response, self.timeout)
-        raise failure
+        raise found.pop()
 
     # requests merges the session's settings into each request and reads the environment's proxies for each, which takes
     # a third of a small request's time. Our own session nobody can change: there the first is two dictionaries, and the
@@ -230,6 +231,9 @@ def _check_timeout(timeout: object) -> tuple[float, float]:
 def _explain(error: Exception, timeout: tuple[float, float]) -> QianfanError:
     """What happened, as an exception of ours without any text that may hold a URL."""
     found = _causes(error)
+    for cause in found:
+        # requests and urllib3 leave exceptions in frames of their own tracebacks, and so keep ours (see `raise_if`).
+        traceback.clear_frames(cause.__traceback__)
     if any(isinstance(it, requests.ConnectTimeout) for it in found):
         return TimeoutExceeded(f"could not connect within {timeout[0]:g} s (connect timeout)")
     if any(isinstance(it, (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError)) for it in found):

@@ -24,6 +24,7 @@ from qfkit.client import (
     RateLimitError,
     ServerError,
     StreamTruncated,
+    TimeoutExceeded,
     exceptions,
 )
 from qfkit.client.answers import EXCEPTIONS
@@ -111,6 +112,12 @@ def test_a_certificate_that_does_not_fit_is_not_tried_again():
     assert isinstance(failure, ConnectionFailed)
     assert not failure.retryable
     assert "certificate verify failed" in str(failure)
+
+
+def test_a_connection_that_cannot_be_made_in_time():
+    failure = _explain(requests.ConnectTimeout("/x?access_token=24.secret"), (5.0, 60.0))
+    assert isinstance(failure, TimeoutExceeded)
+    assert str(failure) == "could not connect within 5 s (connect timeout)"
 
 
 def test_words_on_several_lines_come_out_on_one(server, connect):

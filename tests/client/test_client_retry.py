@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import socket
 import statistics
 from email.utils import formatdate
 from random import Random
@@ -10,7 +12,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import OK, TEXT_GENERATION_OK, V1_OK, V2_OK, FakeClock, answer, drop
+from scripted_server import OK, TEXT_GENERATION_OK, V1_OK, V2_OK, FakeClock, answer, drop, stream, v1_event
 
 from qfkit.client import (
     APIError,
@@ -20,6 +22,7 @@ from qfkit.client import (
     RateLimitError,
     RetryPolicy,
     ServerError,
+    Stream,
     TimeoutExceeded,
 )
 from qfkit.client.answers import api_error
@@ -290,8 +293,6 @@ def test_other_statuses_are_not(server, connect, status):
 
 
 def test_a_port_where_nobody_listens_is_tried_again(server, connect, clock):
-    import socket
-
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))  # bound, not listening: refused, and nobody else can take it
         with pytest.raises(ConnectionFailed, match="Connection refused") as caught:
@@ -340,6 +341,47 @@ def test_the_same_seed_waits_the_same(server, connect):
         waits.append(clock.sleeps)
     assert waits[0] == waits[1]
     assert len(set(waits[0])) == 2
+
+
+def fails(client, verb):
+    # Not pytest.raises, which keeps the exception in cycles of its own.
+    try:
+        client.chat("hi") if verb == "chat" else client.stream("hi").reply()
+    except QianfanError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("verb", ["chat", "stream"])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        drop,
+        BUSY,
+        answer(b"<html>"),
+        answer(b"", 500),
+        lambda exchange: (exchange.send(b"HTTP/1.1 400 Bad\r\nContent-Length: 9\r\n\r\n{"), exchange.hang_up()),
+        lambda exchange: (exchange.head(), exchange.hang_up()),
+        stream(v1_event("你"), v1_event("好"), b"data: {broken\n\n"),
+        stream(v1_event("你"), v1_event("好"), end=False),
+    ],
+)
+def test_failures_leave_nothing_to_the_garbage_collector(server, connect, verb, failure):
+    client = connect("v1", retry=RetryPolicy(attempts=2))
+    server.otherwise = failure
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(2):
+            assert fails(client, verb)
+        gc.collect()
+        left = [item for item in gc.garbage if isinstance(item, (Exception, Stream, socket.socket))]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == []
 
 
 def test_a_failure_that_is_not_ours_passes_at_once(server, connect, clock):

@@ -1,0 +1,97 @@
+"""Where the time of a request goes: each stage alone, in this process, without a socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+
+from benchmarks.bench import Bench, Finding, Spread, Table
+from benchmarks.work import JSON_KEYS, SSE_KEYS, Keys, mock_config, signed_batch
+from mock_server.core import handle
+from mock_server.delivery import wire_plan
+from mock_server.handle import add_configured_accounts
+from mock_server.settings import build
+from mock_server.state import State
+from qfkit.protocol.http import HttpRequest
+from qfkit.protocol.signing import verify_hmac
+
+_RUNS = 3000
+_REPEATS = 5
+
+
+def run(bench: Bench) -> Finding:
+    """Parser, verification, the core whole, framing; for the JSON answer and for the stream."""
+    data: dict[str, Any] = {}
+    lines: list[tuple[str, ...]] = []
+    with bench.cores.on(bench.cores.server):
+        for kind, keys in (("JSON", JSON_KEYS), ("SSE", SSE_KEYS)):
+            bench.say(f"stages: {kind}")
+            for stage, spread in _stages(keys, stream=kind == "SSE").items():
+                data[f"{kind}: {stage}"] = spread.to_dict()
+                lines.append((f"{kind}: {stage}", spread.show(1)))
+    note = "What the server's CPU a request exceeds their sum by is the event loop and the kernel."
+    return Finding(data, [Table("Stages of one request", ("stage", "µs, median [range]"), lines, note)], [])
+
+
+def _stages(keys: Keys, *, stream: bool) -> dict[str, Spread]:
+    state = State(build(_config()))
+    add_configured_accounts(state, "http://127.0.0.1:1")
+    batch = signed_batch(1, keys, _RUNS * _REPEATS * 2, stream=stream)
+    raw = iter(list(batch))
+    parsed = map(_parse, map(bytes, raw))
+    fresh = iter(list(parsed))
+    secret, now = keys.secret_key, time.time()
+    again = next(fresh)
+    reply = handle(next(fresh), state)
+    one = batch.first()
+    stages: dict[str, Callable[[], object]] = {
+        "parse (llhttp, headers as text)": lambda: _parse(one),
+        "verify the signature": lambda: verify_hmac(again, secret, now=now),
+        "the core, all of it": lambda: handle(next(fresh), state),
+        "frame the answer (wire_plan)": lambda: wire_plan(reply),
+    }
+    return {name: _timed(stage) for name, stage in stages.items()}
+
+
+def _config() -> dict[str, Any]:
+    import yaml
+
+    return dict(yaml.safe_load(mock_config()))
+
+
+def _timed(work: Callable[[], object]) -> Spread:
+    values = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        for _ in range(_RUNS):
+            work()
+        values.append((time.perf_counter() - start) / _RUNS * 1e6)
+    return Spread(tuple(values))
+
+
+class _Collect:
+    """What the door's connection collects, no more."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[str, str]] = []
+        self.body = b""
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.decode("latin-1"), value.decode("latin-1")))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+
+def _parse(data: bytes) -> HttpRequest:
+    found = _Collect()
+    parser = httptools.HttpRequestParser(found)
+    parser.feed_data(data)
+    return HttpRequest(parser.get_method().decode(), found.url.decode("latin-1"), tuple(found.headers), found.body)
