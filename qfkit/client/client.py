@@ -18,7 +18,7 @@ import requests
 
 from qfkit.client.answers import api_error, read_json, request_id
 from qfkit.client.attempts import AttemptLog, Running
-from qfkit.client.auth import Auth, AuthSetup, Proof, make_auth, new_nonce
+from qfkit.client.auth import AuthSetup, make_auth, new_nonce
 from qfkit.client.calls import Call, Prompt, chat_call
 from qfkit.client.credentials import (
     APP_ID_VARIABLE,
@@ -32,6 +32,7 @@ from qfkit.client.events import ChunkReader
 from qfkit.client.exceptions import APIError, ConfigurationError, InvalidReply, QianfanError
 from qfkit.client.replies import Reply
 from qfkit.client.retry import RetryPolicy, run
+from qfkit.client.schemes import Auth, Proof
 from qfkit.client.streaming import Stream
 from qfkit.client.transport import DEFAULT_TIMEOUT, Answer, Outgoing, Transport
 from qfkit.clock import SYSTEM_CLOCK, Clock
@@ -44,6 +45,9 @@ logger = logging.getLogger("qfkit.client")
 logging.getLogger("qfkit").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
+
+#: Calls of this process, over all clients: the number that ties the log lines of one call together.
+_NUMBERS = itertools.count(1)
 
 
 class Client:
@@ -96,7 +100,6 @@ class Client:
         self._clock = clock
         self._random = random if random is not None else Random()
         self._closed = False
-        self._numbers = itertools.count(1)
         keys = credentials if credentials is not None else Credentials()
         if iam_base_url is None:
             iam_base_url = BASE_URLS["iam"] if is_real_host(self.base_url) else self.base_url
@@ -201,7 +204,7 @@ class Client:
 
     def _call(self, call: Call, read: Callable[[_Trip, Answer], T]) -> T:
         log = AttemptLog(self._clock)
-        number = next(self._numbers)
+        number = next(_NUMBERS)
         logger.debug(
             "#%d %s %s %s: %r", number, call.dialect, "stream" if call.stream else "chat", call.model, call.preview
         )

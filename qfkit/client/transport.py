@@ -215,7 +215,11 @@ def _new_session() -> requests.Session:
 
 @functools.cache
 def _user_agent() -> str:
-    return f"qfkit/{importlib.metadata.version('qfkit')} {requests.utils.default_user_agent()}"
+    try:
+        own = f"qfkit/{importlib.metadata.version('qfkit')}"
+    except importlib.metadata.PackageNotFoundError:  # run from its sources, not installed
+        own = "qfkit"
+    return f"{own} {requests.utils.default_user_agent()}"
 
 
 def _check_timeout(timeout: object) -> tuple[float, float]:

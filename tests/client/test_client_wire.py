@@ -6,6 +6,8 @@ import base64
 import hashlib
 import hmac
 import json
+import warnings
+from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import parse_qs
 
 import pytest
@@ -14,7 +16,7 @@ from baidubce.auth.bce_credentials import BceCredentials
 from baidubce.auth.bce_v1_signer import sign as baidu_sign
 from scripted_server import OK, STREAMS, TEXT_GENERATION_OK, V1_OK, V2_OK, answer, drop, stream
 
-from qfkit.client import ConfigurationError, Credentials, InvalidReply
+from qfkit.client import ConfigurationError, Credentials, InvalidReply, transport
 
 V1 = "/rpc/2.0/ai_custom/v1/wenxinworkshop"
 TG = "/rpc/2.0/ai_custom/v1/text_generation/chat_completions"
@@ -39,16 +41,18 @@ def assert_signed_as_baidu_does(request, keys):
     assert timestamp == request.header("x-bce-date")
     assert signed == "content-type;host;x-bce-date"
     headers = {name.encode(): value.encode() for name, value in request.headers}
-    theirs = baidu_sign(
-        BceCredentials(keys.access_key, keys.secret_key),
-        request.method.encode(),
-        request.path.encode(),
-        headers,
-        {name.encode(): values[0].encode() for name, values in parse_qs(request.query).items()},
-        timestamp=1_714_550_400,
-        expiration_in_seconds=int(expiration),
-        headers_to_sign={name.encode() for name in signed.split(";")},
-    ).decode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the SDK's own, on Python 3.12 and newer
+        theirs = baidu_sign(
+            BceCredentials(keys.access_key, keys.secret_key),
+            request.method.encode(),
+            request.path.encode(),
+            headers,
+            {name.encode(): values[0].encode() for name, values in parse_qs(request.query).items()},
+            timestamp=1_714_550_400,
+            expiration_in_seconds=int(expiration),
+            headers_to_sign={name.encode() for name in signed.split(";")},
+        ).decode()
     assert signature == theirs.rpartition("/")[2]
 
 
@@ -288,6 +292,20 @@ def test_the_environments_proxy_is_used(server, connect, monkeypatch):
     client.chat("one")
     client.chat("two")
     assert {request.target for request in server.requests} == {"http://qianfan.invalid/v2/chat/completions"}
+
+
+def test_the_user_agent_names_client_and_transport(server, connect, monkeypatch):
+    server.otherwise = answer(V2_OK)
+    connect("v2").chat("hi")
+    assert server.requests[0].header("User-Agent") == f"qfkit/{version('qfkit')} python-requests/{version('requests')}"
+
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", not_installed)
+    monkeypatch.setattr(transport, "_user_agent", transport._user_agent.__wrapped__)
+    connect("v2").chat("hi")
+    assert server.requests[1].header("User-Agent").startswith("qfkit python-requests/")
 
 
 def test_a_redirect_is_not_followed(server, connect):
