@@ -7,7 +7,8 @@ The rules (wire reference 3.4, 3.5, 4.3, 8.7; design notes 4):
 * An error may come in the middle: an event, or a bare line of JSON, that carries ``error_code`` or ``error``.
 * v1 is done at ``is_end``; nothing follows. v2 and text_generation are done at ``[DONE]``, or when the bytes end
   after a ``finish_reason``: usage may stand in an event between the two.
-* Bytes that end before that are a truncated stream, whether or not HTTP framing was kept.
+* Bytes that end before that are a truncated stream, whether or not HTTP framing was kept. But nobody documents an end
+  marker for text_generation: there a body that HTTP says is whole, after at least one chunk, is whole.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class ChunkReader:
         failure: what went wrong, after the chunks that were returned; nothing is read any more then.
     """
 
-    __slots__ = ("_check", "_dialect", "_events", "complete", "done", "failure")
+    __slots__ = ("_check", "_dialect", "_events", "_seen", "complete", "done", "failure")
 
     def __init__(self, dialect: str, check: Callable[[Json], APIError | None]) -> None:
         self._dialect = dialect
@@ -113,6 +114,7 @@ class ChunkReader:
         self._events = EventReader()
         self.done = False
         self.complete = False
+        self._seen = False
         self.failure: QianfanError | None = None
 
     def feed(self, data: bytes) -> list[Chunk]:
@@ -137,13 +139,19 @@ class ChunkReader:
                 break
         return chunks
 
-    def close(self) -> list[Chunk]:
-        """The bytes have ended: the chunk that stood unfinished, if it is whole all the same."""
+    def close(self, *, whole: bool) -> list[Chunk]:
+        """The bytes have ended: the chunk that stood unfinished, if it can be read all the same.
+
+        Args:
+            whole: HTTP says that the body is complete; False for a connection that broke.
+        """
         try:
             found = [self._read(payload) for payload in self._events.close()]
         except ValueError:
             return []  # cut short: the stream is truncated, and says so by not being complete
         self.failure = next((it for it in found if isinstance(it, APIError)), None)
+        if whole and self._seen and self._dialect == "text_generation" and self.failure is None:
+            self.complete = True
         return [it for it in found if isinstance(it, Chunk)]
 
     def take_failure(self) -> QianfanError | None:
@@ -159,6 +167,7 @@ class ChunkReader:
         if isinstance(body, dict) and (error := self._check(body)) is not None:
             return error
         chunk = parse_chunk(self._dialect, body)
+        self._seen = True
         if chunk.is_last:
             self.complete = True
             self.done = self._dialect == "v1"

@@ -196,14 +196,14 @@ class Stream(Iterator[Chunk]):
         try:
             piece = next(self._pieces, b"")
         except TransportError as error:
-            self._ready += reader.close()
+            self._ready += reader.close(whole=False)
             broken = error if isinstance(error, TimeoutExceeded) else StreamTruncated(error.summary, retryable=True)
             self._finish(reader.take_failure() or (None if reader.complete else broken))
             return
         except BaseException:  # KeyboardInterrupt: nobody will read on
             self.close()
             raise
-        self._ready += reader.feed(piece) if piece else reader.close()
+        self._ready += reader.feed(piece) if piece else reader.close(whole=True)
         if reader.failure is not None:
             self._finish(reader.take_failure())
         elif reader.done:
