@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mock_server.journal import Entries
-from mock_server.scenario import Answer, Failure, Pace, RetryAfter, pieces_of
-from mock_server.settings import FailStep, ReplyStep, StreamStep, step_of
+from mock_server.scenario import Failure, RetryAfter, answer, stream
+from mock_server.settings import step_of
 from mock_server.state import Account, State
 from qfkit.protocol.credentials import Credentials
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from mock_server.faults.keywords import DeliveryOptions
 
 
 class AccountHandle:
@@ -60,6 +65,7 @@ class AccountHandle:
         reasoning: str = "",
         tool_calls: Sequence[Mapping[str, Any]] = (),
         finish_reason: str | None = None,
+        **delivery: Unpack[DeliveryOptions],
     ) -> AccountHandle:
         """Queue an answer.
 
@@ -69,15 +75,20 @@ class AccountHandle:
             reasoning: v2 ``reasoning_content``.
             tool_calls: each ``{"name": "get_weather", "arguments": {...}}``; v1 has room for the first one.
             finish_reason: instead of the service's own for such an answer.
+            delivery: what happens to it when the request asks for a stream, as in `stream`.
 
         Raises:
-            ValueError: ``times`` is under 1, or a tool call has no name.
+            ValueError: ``times`` is under 1, a tool call has no name, or an option is out of its range.
+            TypeError: there is no such option.
         """
-        calls = tuple(dict(call) for call in tool_calls)
-        if any(not isinstance(call.get("name"), str) for call in calls):
-            raise ValueError(f"a tool call is {{'name': ..., 'arguments': ...}}; got {list(calls)!r}")
-        answer = Answer(text=text, reasoning=reasoning, tool_calls=calls, finish_reason=finish_reason)
-        self._account.script.add(answer, times)
+        step = answer(
+            text,
+            reasoning=reasoning,
+            tool_calls=tool_calls,
+            finish_reason=finish_reason,
+            delivery=cast("dict[str, Any]", delivery),
+        )
+        self._account.script.add(step, times)
         return self
 
     def fail(
@@ -103,31 +114,49 @@ class AccountHandle:
         return self
 
     def stream(
-        self,
-        pieces: Sequence[str],
-        *,
-        ttft: float = 0.0,
-        interval: float = 0.0,
-        cut_after: int | None = None,
-        times: int = 1,
+        self, pieces: Sequence[str] | str, *, times: int = 1, **delivery: Unpack[DeliveryOptions]
     ) -> AccountHandle:
-        """Queue an answer whose stream is cut up and timed as given. A request that asks for no stream gets it whole.
+        """Queue an answer whose stream is cut up, timed, damaged and ended as given.
+
+        A request that asks for no stream gets the text whole. The most used options; ``docs/faults.md`` has them all:
+
+        * ``ttft``, ``interval``: seconds to the first content and between events; or ``tokens_per_second``; with
+          ``jitter="uniform"``, ``"normal"`` or ``"lognormal"``;
+        * ``cut_after=n``: exactly n events arrive; ``cut="incomplete"``, ``"clean"`` or ``"reset"`` says how it ends;
+        * ``stall_after=n, stall=seconds``: n events, then silence; for ever when ``stall`` is left out;
+        * ``error_after=n, error=code``: n events, then an error event.
 
         Args:
-            pieces: the text of each event, in order.
-            ttft: seconds to the first content, from 0 to 3600.
-            interval: seconds between events, from 0 to 3600.
-            cut_after: break the connection after exactly this many events, from 0.
+            pieces: the text of each event, in order; or one text, and ``chunk="character"``, ``"token"``, ``"word"``
+                or a number of characters to cut it by.
             times: how many requests get it, from 1.
+            delivery: the options.
 
         Raises:
-            TypeError: ``pieces`` is not a list of strings.
-            ValueError: a number is out of range.
+            TypeError: ``pieces`` is not what it should be, or there is no such option.
+            ValueError: an option is out of its range, contradicts another one, or waits for an event that this stream
+                will not have.
         """
-        if cut_after is not None and (type(cut_after) is not int or cut_after < 0):
-            raise ValueError(f"cut_after is a number of events, from 0; got {cut_after!r}")
-        answer = Answer(pieces=pieces_of(pieces), pace=Pace(ttft, interval), cut_after=cut_after)
-        self._account.script.add(answer, times)
+        self._account.script.add(stream(pieces, cast("dict[str, Any]", delivery)), times)
+        return self
+
+    def fault(self, kind: str, *, times: int = 1, **options: Any) -> AccountHandle:
+        """Queue a fault of a whole answer: ``fault("reset")``, ``fault("slow-headers", interval=0.01)``.
+
+        Args:
+            kind: ``close``, ``reset``, ``hang``, ``slow-headers``, ``slow-body``, ``wrong-length``, ``bad-gzip``,
+                ``garbage``, ``bad-status-line``, ``malformed-chunk``, ``html``, ``proxy-error`` or ``large-body``;
+                WireMock's and toxiproxy's names for these do as well.
+            times: how many requests meet it, from 1.
+            options: those of the kind, listed in ``docs/faults.md``.
+
+        Raises:
+            TypeError: there is no such fault, or it has no such option.
+            ValueError: a value is out of its range.
+        """
+        from mock_server.faults.whole import fault_of  # noqa: PLC0415 - most who start a mock break nothing
+
+        self._account.script.add(fault_of(kind, options), times)
         return self
 
     @property
@@ -162,20 +191,7 @@ class AccountHandle:
             ValueError: a step is none; the message says which and why.
         """
         for index, data in enumerate(steps):
-            step = step_of(dict(data), f"$[{index}]")
-            match step:
-                case ReplyStep():
-                    self.reply(step.reply, times=step.times)
-                case FailStep():
-                    self.fail(step.fail, times=step.times, retry_after=step.retry_after, message=step.message)
-                case StreamStep():
-                    self.stream(
-                        step.stream,
-                        ttft=step.ttft,
-                        interval=step.interval,
-                        cut_after=step.cut_after,
-                        times=step.times,
-                    )
+            self._account.script.add(*step_of(dict(data), f"$[{index}]"))
         return self
 
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from mock_server import generate
 from mock_server.delivery import Reply, Write
-from mock_server.scenario import IMMEDIATE, Answer, Pace
+from mock_server.faults.chunking import chunk
+from mock_server.faults.stream import Stream, stream_reply
+from mock_server.pacing import Pace
+from mock_server.scenario import Answer
 from mock_server.settings import Settings
 from mock_server.state import Account
 from qfkit.protocol.dialects import Route
-from qfkit.protocol.errors import ErrorSpec, envelope
+from qfkit.protocol.errors import ErrorSpec, envelope, translate
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.messages import Json, content_text, last_user_text
 from qfkit.protocol.models import Model, v2_model_objects
 from qfkit.protocol.tokens import estimate, estimate_messages
+
+if TYPE_CHECKING:
+    from mock_server.faults.whole import Fault
 
 JSON = "application/json; charset=utf-8"
 SSE = "text/event-stream; charset=utf-8"
@@ -78,8 +86,6 @@ class Said:
     finish: str
     prompt_tokens: int
     completion_tokens: int
-    pace: Pace
-    cut_after: int | None
 
     def usage(self, share: float = 1.0) -> Json:
         """The usage member; ``share`` is how much of the text has been said, for cumulative counts."""
@@ -96,9 +102,12 @@ def wants_stream(route: Route, body: Json) -> bool:
     return route.stream if route.dialect == "text_generation" else body.get("stream") is True
 
 
-def build(call: Call, answer: Answer) -> Reply:
-    """The answer to a valid request, as the service would send it."""
-    return _BUILDERS[call.route.dialect, call.route.operation](call, answer)
+def build(call: Call, action: Answer | Fault) -> Reply:
+    """The answer to a valid request, as the service would send it, or as a fault makes of it."""
+    builder = _BUILDERS[call.route.dialect, call.route.operation]
+    if isinstance(action, Answer):
+        return builder(call, action)
+    return action.apply(lambda text: builder(call, Answer(text=text)))
 
 
 def refuse(spec: ErrorSpec, *, request_id: str, message: str | None = None, uuid: str = "") -> Reply:
@@ -133,7 +142,8 @@ def _say(call: Call, answer: Answer) -> Said:
         text, pieces = "".join(answer.pieces), answer.pieces
     else:
         text = answer.text if answer.text is not None else "" if calls else generate.answer(call.prompt, random)
-        pieces = tuple(generate.pieces(text, random))
+        by = answer.delivery.chunk
+        pieces = tuple(generate.pieces(text, random)) if by is None else chunk(text, by)
     finish = _CALL_FINISH[call.route.dialect] if calls else _PLAIN_FINISH[call.route.dialect]
     limit = _output_limit(call)
     if answer.text is None and answer.pieces is None and limit is not None and estimate(text) > limit:
@@ -141,9 +151,6 @@ def _say(call: Call, answer: Answer) -> Said:
         text, finish = "".join(pieces), "length"
     said_in_calls = "".join(_encode(given).decode() for given in calls)
     system = call.body.get("system")
-    pace = answer.pace
-    if pace is IMMEDIATE and (call.settings.ttft or call.settings.interval):
-        pace = Pace(call.settings.ttft, call.settings.interval)
     return Said(
         text=text,
         pieces=pieces,
@@ -152,8 +159,6 @@ def _say(call: Call, answer: Answer) -> Said:
         finish=answer.finish_reason or finish,
         prompt_tokens=max(1, _prompt_tokens(call) + (estimate(system) if isinstance(system, str) else 0)),
         completion_tokens=estimate(text) + estimate(answer.reasoning) + estimate(said_in_calls),
-        pace=pace,
-        cut_after=answer.cut_after,
     )
 
 
@@ -203,21 +208,49 @@ def _headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
 def _chat(call: Call, answer: Answer) -> Reply:
     said = _say(call, answer)
     headers = _headers(call, said.prompt_tokens)
+    dialect = call.route.dialect
     if not call.streamed:
-        return reply_json(_WHOLE[call.route.dialect](call, said), headers)
-    as_lines = call.route.dialect == "text_generation" and "text/event-stream" not in (
-        call.request.header("accept") or ""
+        return reply_json(_WHOLE[dialect](call, said), headers)
+    lines = dialect == "text_generation" and "text/event-stream" not in (call.request.header("accept") or "")
+    times = _times(call, answer, said)
+    stream = Stream(
+        payloads=[_encode_line(data) for data in _EVENTS[dialect](call, said, times)],
+        times=times,
+        marked=dialect == "v2",
+        lines=lines,
+        kind=JSON_LINES if lines else SSE,
+        headers=headers,
+        error=_error_event(call, answer),
     )
-    frame = _line if as_lines else _event
-    events = [frame(data) for data in _EVENTS[call.route.dialect](call, said)]
-    ending = call.route.dialect == "v2"
-    writes = [Write(said.pace.at(min(i, max(0, len(events) - 2))), data) for i, data in enumerate(events)]
-    if ending:
-        writes.append(Write(writes[-1].at, b"data: [DONE]\n\n"))
-    kind = ("Content-Type", JSON_LINES if as_lines else SSE)
-    if said.cut_after is not None and said.cut_after < len(events):
-        return Reply(200, [kind, *headers], tuple(writes[: said.cut_after]), streamed=True, ending="cut")
-    return Reply(200, [kind, *headers], tuple(writes), streamed=True)
+    return stream_reply(stream, answer.delivery)
+
+
+def _times(call: Call, answer: Answer, said: Said) -> tuple[float, ...]:
+    """When each event of content leaves; the settings say it where the step does not."""
+    pace: Pace = answer.delivery
+    if not answer.delivery.timed:
+        pace = _settings_pace(call.settings.ttft, call.settings.interval)
+    texts = said.pieces
+    if call.route.dialect == "v2":
+        texts = ((said.reasoning,) if said.reasoning else ()) + texts
+        texts += tuple(given["arguments"] for given in said.tool_calls)
+    if not pace.jittered:
+        return pace.times(texts)
+    return pace.times(texts, generate.seeded(call.settings.seed, "pace", str(pace.seed), str(answer.turn)))
+
+
+@lru_cache(maxsize=64)
+def _settings_pace(ttft: float, interval: float) -> Pace:
+    return Pace(ttft, interval)
+
+
+def _error_event(call: Call, answer: Answer) -> bytes | None:
+    """The scripted error in the middle of a stream, in the dialect's own envelope."""
+    delivery = answer.delivery
+    if delivery.error is None:
+        return None
+    spec = translate(delivery.error, call.route.dialect)
+    return _encode_line(envelope(spec, message=delivery.error_message, request_id=call.request_id))
 
 
 #: Characters that JSON leaves as they are and Python's `str.splitlines` takes for line ends: a client that reads a
@@ -231,14 +264,6 @@ def _encode_line(data: Json) -> bytes:
         if end in line:
             line = line.replace(end, escape)
     return line
-
-
-def _event(data: Json) -> bytes:
-    return b"data: " + _encode_line(data) + b"\n\n"
-
-
-def _line(data: Json) -> bytes:
-    return _encode_line(data) + b"\n"
 
 
 def _result_whole(call: Call, said: Said) -> Json:
@@ -260,14 +285,15 @@ def _function_call(said: Said) -> Json:
     return {"name": first["name"], "thoughts": "", "arguments": first["arguments"]}
 
 
-def _v1_events(call: Call, said: Said) -> Iterator[Json]:
+def _v1_events(call: Call, said: Said, times: Sequence[float]) -> Iterator[Json]:
     kind = "completion" if call.route.operation == "completions" else "chat.completion"
     length, done = max(1, len(said.text)), 0
     for index, piece in enumerate((*said.pieces, "")):
         last = index == len(said.pieces)
+        at = times[-1] if last else times[index]
         done += len(piece)
         data = call.base(kind) | {
-            "created": int(call.now + said.pace.at(index)),
+            "created": int(call.now + at),
             "sentence_id": index,
             "is_end": last,
             "is_truncated": last and said.finish == "length",
@@ -310,7 +336,7 @@ def _v2_usage(said: Said) -> Json:
     return usage
 
 
-def _v2_events(call: Call, said: Said) -> Iterator[Json]:
+def _v2_events(call: Call, said: Said, times: Sequence[float]) -> Iterator[Json]:
     options = call.body.get("stream_options") or {}
     deltas: list[Json] = []
     if said.reasoning:
@@ -329,7 +355,7 @@ def _v2_events(call: Call, said: Said) -> Iterator[Json]:
             choice["finish_reason"] = said.finish
         choice["flag"] = 0
         data = call.base("chat.completion.chunk") | {
-            "created": int(call.now + said.pace.at(index)),
+            "created": int(call.now + (times[-1] if last else times[index])),
             "model": call.body["model"],
             "choices": [choice],
         }
@@ -338,13 +364,10 @@ def _v2_events(call: Call, said: Said) -> Iterator[Json]:
         yield data
 
 
-def _text_generation_events(call: Call, said: Said) -> Iterator[Json]:
-    for index, piece in enumerate(said.pieces):
+def _text_generation_events(call: Call, said: Said, times: Sequence[float]) -> Iterator[Json]:
+    for piece, at in zip(said.pieces, times, strict=False):
         choice = {"index": 0, "delta": {"content": piece}}
-        yield call.base("chat.completion.chunk") | {
-            "created": int(call.now + said.pace.at(index)),
-            "choices": [choice],
-        }
+        yield call.base("chat.completion.chunk") | {"created": int(call.now + at), "choices": [choice]}
     choice = {"index": 0, "delta": {}, "finish_reason": said.finish}
     yield call.base("chat.completion.chunk") | {"choices": [choice], "usage": said.usage()}
 
@@ -354,7 +377,7 @@ _WHOLE: dict[str, Callable[[Call, Said], Json]] = {
     "v1": _result_whole,
     "v2": _v2_whole,
 }
-_EVENTS: dict[str, Callable[[Call, Said], Iterator[Json]]] = {
+_EVENTS: dict[str, Callable[[Call, Said, Sequence[float]], Iterator[Json]]] = {
     "text_generation": _text_generation_events,
     "v1": _v1_events,
     "v2": _v2_events,

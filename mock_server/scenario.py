@@ -7,42 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from math import ceil
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mock_server.faults.chunking import chunk
+from mock_server.faults.options import OptionError
+from mock_server.faults.stream import PLAIN, Delivery
 from qfkit.protocol.errors import translate
 
+if TYPE_CHECKING:
+    from mock_server.faults.whole import Fault
+
 RetryAfter: TypeAlias = float | str | datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """When the pieces of a stream leave.
-
-    Attributes:
-        ttft: seconds from the request to the first content.
-        interval: seconds between pieces after that.
-    """
-
-    ttft: float = 0.0
-    interval: float = 0.0
-
-    def __post_init__(self) -> None:
-        for name in ("ttft", "interval"):
-            value = getattr(self, name)
-            if not 0 <= value <= 3600:
-                raise ValueError(f"{name} is in seconds, from 0 to 3600; got {value!r}")
-
-    def at(self, index: int) -> float:
-        """When piece ``index`` (from 0) leaves, in seconds after the request."""
-        return self.ttft + index * self.interval
-
-
-IMMEDIATE = Pace()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +31,12 @@ class Answer:
 
     Attributes:
         text: the whole answer; None lets the mock make one up.
-        pieces: how a stream is cut up; None lets the mock choose.
+        pieces: how a stream is cut up; None leaves it to the delivery.
         reasoning: thoughts of a reasoning model (v2).
         tool_calls: function calls, each ``{"name": ..., "arguments": {...} or JSON text}``.
         finish_reason: overrides the service's own.
-        pace: when the pieces of a stream leave.
-        cut_after: the connection closes after this many events of content; None plays the stream to its end.
+        delivery: what happens to a stream on its way.
+        turn: how many requests met this step before; jitter differs from turn to turn.
     """
 
     text: str | None = None
@@ -64,21 +44,26 @@ class Answer:
     reasoning: str = ""
     tool_calls: tuple[dict[str, Any], ...] = ()
     finish_reason: str | None = None
-    pace: Pace = IMMEDIATE
-    cut_after: int | None = None
+    delivery: Delivery = PLAIN
+    turn: int = 0
 
     def describe(self) -> str:
         """A few words for the journal."""
-        if self.pieces is not None:
-            cut = f", cut after {self.cut_after}" if self.cut_after is not None else ""
-            return f"stream of {len(self.pieces)} pieces{cut}"
-        return (
-            f"reply {_short(self.text or '')!r}"
+        said = (
+            f"stream of {len(self.pieces)} pieces"
+            if self.pieces is not None
+            else f"reply {_short(self.text)!r}"
             if self.text is not None
             else "tool call"
             if self.tool_calls
             else "default"
         )
+        options = self.delivery.written
+        return f"{said} ({options})" if options else said
+
+    def at_turn(self, turn: int) -> Answer:
+        """The step as the request after ``turn`` others meets it."""
+        return replace(self, turn=turn) if self.delivery.jittered else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +107,7 @@ class Failure:
         return headers
 
 
-Action: TypeAlias = Answer | Failure
+Action: TypeAlias = "Answer | Failure | Fault"
 
 #: What a request gets when no step is waiting.
 DEFAULT = Answer()
@@ -167,6 +152,8 @@ class Script:
             else:
                 self._steps[0] = (action, times, left - 1)
         count = f" ({times - left + 1} of {times})" if times > 1 else ""
+        if isinstance(action, Answer):
+            action = action.at_turn(times - left)
         return Taken(action, f"{action.describe()}{count}")
 
     def waiting(self) -> list[str]:
@@ -180,9 +167,47 @@ class Script:
             self._steps.clear()
 
 
-def tool_call(name: str, arguments: dict[str, Any] | str) -> dict[str, Any]:
-    """A function call for `Answer.tool_calls`."""
-    return {"name": name, "arguments": arguments}
+def answer(
+    text: str | None = None,
+    *,
+    reasoning: str = "",
+    tool_calls: Sequence[Mapping[str, Any]] = (),
+    finish_reason: str | None = None,
+    delivery: Mapping[str, Any] | None = None,
+) -> Answer:
+    """An answer as `AccountHandle.reply` takes it.
+
+    Raises:
+        ValueError: a tool call has no name, or an option of the delivery is wrong.
+    """
+    calls = tuple(dict(call) for call in tool_calls)
+    if any(not isinstance(call.get("name"), str) for call in calls):
+        raise ValueError(f"a tool call is {{'name': ..., 'arguments': ...}}; got {list(calls)!r}")
+    return Answer(
+        text=text,
+        reasoning=reasoning,
+        tool_calls=calls,
+        finish_reason=finish_reason,
+        delivery=Delivery.of(delivery, "reply()") if delivery else PLAIN,
+    )
+
+
+def stream(pieces: Sequence[str], delivery: Mapping[str, Any]) -> Answer:
+    """An answer as `AccountHandle.stream` takes it.
+
+    Raises:
+        TypeError: ``pieces`` is not a list of strings, nor a text that an option says how to cut.
+        ValueError: an option of the delivery is wrong, or waits for an event that the stream will not have.
+    """
+    options = Delivery.of(delivery, "stream()")
+    if isinstance(pieces, str) and options.chunk is not None:
+        cut = chunk(pieces, options.chunk)
+    elif options.chunk is not None:
+        raise OptionError("chunk", "chunk says how to cut a text, and these pieces are cut already: give one text")
+    else:
+        cut = pieces_of(pieces)
+    options.check_reach(len(cut))
+    return Answer(pieces=cut, delivery=options)
 
 
 def pieces_of(pieces: Sequence[str]) -> tuple[str, ...]:
@@ -192,7 +217,10 @@ def pieces_of(pieces: Sequence[str]) -> tuple[str, ...]:
         TypeError: ``pieces`` is a string or holds something else than strings.
     """
     if isinstance(pieces, str) or not all(isinstance(piece, str) for piece in pieces):
-        raise TypeError(f"stream() takes a list of strings, one a chunk, such as ['你', '好']; got {pieces!r}")
+        raise TypeError(
+            "stream() takes a list of strings, one a chunk, such as ['你', '好'], or a text and how to cut it, "
+            f"chunk='character', 'token', 'word' or a number; got {pieces!r}"
+        )
     return tuple(pieces)
 
 

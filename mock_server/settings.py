@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -9,6 +10,11 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 import yaml
 
+from mock_server import scenario
+from mock_server.faults.options import OptionError, Options, UnknownOption
+from mock_server.faults.stream import Delivery
+from mock_server.scenario import Action
+from qfkit.protocol.errors import UnknownErrorCode
 from qfkit.protocol.signing import ALL_FORMS, HmacForm
 
 Auth: TypeAlias = Literal["strict", "warn", "off"]
@@ -21,10 +27,14 @@ class ConfigError(ValueError):
 
 
 class ReplyStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``- reply: text``: an answer."""
+    """``- reply: text``: an answer; ``null`` makes it up. Options of `Delivery` go beside it."""
 
-    reply: str
+    reply: str | None
     times: Times = 1
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        return scenario.answer(self.reply, delivery=options)
 
 
 class FailStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,22 +45,50 @@ class FailStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=86400)] | None = None
     message: str | None = None
 
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        for name in options:
+            raise UnknownOption(name, f"Object contains unknown field `{name}`")
+        return scenario.Failure(code=self.fail, message=self.message, retry_after=self.retry_after)
+
 
 class StreamStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """``- stream: [pieces]``: an answer with its pieces and their times."""
+    """``- stream: [pieces]``, or a text with ``chunk``: an answer whose stream has these pieces.
 
-    stream: list[str]
-    ttft: Seconds = 0.0
-    interval: Seconds = 0.0
-    cut_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    Options of `Delivery` go beside it.
+    """
+
+    stream: list[str] | str
     times: Times = 1
 
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        if isinstance(self.stream, str) and options.get("chunk") is None:
+            raise OptionError("stream", "Expected `array` of pieces; a text needs `chunk: word` or the like beside it")
+        return scenario.stream(self.stream, options)
+
+
+class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- fault: reset``: a fault of a whole answer, by its name. Its own options go beside it."""
+
+    fault: str
+    times: Times = 1
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        from mock_server.faults.whole import fault_of  # noqa: PLC0415 - as in AccountHandle.fault
+
+        return fault_of(self.fault, options)
+
+
+Step: TypeAlias = ReplyStep | FailStep | StreamStep | FaultStep
 
 #: The key that opens a step of a script -> its type.
-STEPS: dict[str, type[ReplyStep | FailStep | StreamStep]] = {
+STEPS: dict[str, type[Step]] = {
     "reply": ReplyStep,
     "fail": FailStep,
     "stream": StreamStep,
+    "fault": FaultStep,
 }
 
 
@@ -132,8 +170,8 @@ def build(data: dict[str, Any], *, source: str = "settings", text: str | None = 
     return settings
 
 
-def step_of(step: dict[str, Any], where: str = "$") -> ReplyStep | FailStep | StreamStep:
-    """One step of a script as its type, told by the key it opens with.
+def step_of(step: dict[str, Any], where: str = "$") -> tuple[Action, int]:
+    """One step of a script, told by the key it opens with: what it does, and how many requests meet it.
 
     Raises:
         msgspec.ValidationError: with the path of what is wrong.
@@ -141,14 +179,30 @@ def step_of(step: dict[str, Any], where: str = "$") -> ReplyStep | FailStep | St
     kinds = [kind for kind in STEPS if kind in step]
     if len(kinds) != 1:
         raise msgspec.ValidationError(f"A step has exactly one of `{'`, `'.join(STEPS)}` - at `{where}`")
+    kind = STEPS[kinds[0]]
+    own = {name: value for name, value in step.items() if name in kind.__struct_fields__}
+    options = {str(name): value for name, value in step.items() if name not in own}
     try:
-        return msgspec.convert(step, STEPS[kinds[0]])
+        made = msgspec.convert(own, kind)
+        return made.action(options), made.times
+    except OptionError as error:
+        path = f"{where}.{error.option}" if error.option in step else where
+        raise msgspec.ValidationError(f"{error} - at `{path}`") from error
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")
         raise msgspec.ValidationError(f"{message} - at `{where}{path.rstrip('`')}`") from error
+    except UnknownErrorCode as error:
+        raise msgspec.ValidationError(f"{error} - at `{where}.{kinds[0]}`") from error
 
 
-_KNOWN = sorted({name for kind in (Settings, AccountConfig, *STEPS.values()) for name in kind.__struct_fields__})
+def _known() -> list[str]:
+    """Every key that a file may hold."""
+    from mock_server.faults.whole import FAULTS  # noqa: PLC0415 - as in AccountHandle.fault
+
+    structs: tuple[type[msgspec.Struct], ...] = (Settings, AccountConfig, *STEPS.values())
+    options: tuple[type[Options], ...] = (Delivery, *FAULTS.values())
+    names = {name for kind in structs for name in kind.__struct_fields__}
+    return sorted(names | {each.name for kind in options for each in fields(kind)})
 
 
 def _teach(message: str, source: str, text: str | None) -> str:
@@ -157,7 +211,7 @@ def _teach(message: str, source: str, text: str | None) -> str:
     keys = [key for key in path.rstrip("`").replace("[", ".[").split(".") if key and key != "$"]
     unknown = problem.split("`")[1] if "unknown field" in problem else None
     if unknown:
-        near = get_close_matches(unknown, _KNOWN, n=1)
+        near = get_close_matches(unknown, _known(), n=1)
         problem = f"{unknown!r} is not a setting" + (f"; did you mean {near[0]!r}?" if near else "")
         keys.append(unknown)
     line = _line_of(text, keys) if text else None

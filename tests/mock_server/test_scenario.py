@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server.scenario import Answer, Failure, Pace, Script, pieces_of
+from mock_server.faults.whole import fault_of
+from mock_server.pacing import Pace
+from mock_server.scenario import Answer, Failure, Script, answer, pieces_of, stream
 
 
 @given(st.lists(st.tuples(st.sampled_from([18, 336100, 500]), st.integers(1, 20)), max_size=5))
@@ -75,3 +77,32 @@ def test_a_mistake_is_told_where_it_is_written():
         Pace(ttft=-0.1)
     with pytest.raises(TypeError, match="list of strings"):
         pieces_of("你好")
+
+
+def test_a_fault_is_a_step_like_any_other():
+    script = Script()
+    script.add(fault_of("reset", {"after_bytes": 3}), 2)
+    assert script.waiting() == ["fault reset (after_bytes=3) x2"]
+    assert [script.take().name for _ in range(3)] == [
+        "fault reset (after_bytes=3) (1 of 2)",
+        "fault reset (after_bytes=3) (2 of 2)",
+        "default",
+    ]
+
+
+def test_only_a_step_that_varies_counts_its_turns():
+    script = Script()
+    steady, varied = stream(["a"], {"ttft": 1}), stream(["a"], {"ttft": 1, "jitter": "uniform"})
+    script.add(steady, 2)
+    script.add(varied, 2)
+    taken = [script.take().action for _ in range(4)]
+    assert taken[0] is taken[1] is steady
+    assert [action.turn for action in taken if isinstance(action, Answer)] == [0, 0, 0, 1]
+
+
+def test_a_text_is_cut_when_it_is_queued():
+    assert stream("春江 hi", {"chunk": "word"}).pieces == ("春", "江", " hi")
+    with pytest.raises(ValueError, match="cut already"):
+        stream(["春", "江"], {"chunk": "word"})
+    with pytest.raises(ValueError, match="a tool call is"):
+        answer(tool_calls=[{"arguments": {}}])
