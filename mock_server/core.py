@@ -7,6 +7,7 @@ write the journal. Whatever arrives, the answer is one that the service itself w
 from __future__ import annotations
 
 import logging
+from functools import partial
 from http import HTTPStatus
 
 from mock_server import replies
@@ -64,7 +65,7 @@ def handle(request: HttpRequest, state: State) -> Reply:
         logger.exception("qfkit bug while answering #%d %s %s", entry.number, request.method, entry.path)
         reply = visit.internal_fault(error)
     entry.status = reply.status
-    reply.on_end = entry.ended
+    reply.on_end = partial(entry.ended, reply)
     if entry.diagnosis:
         reply.headers.append(("X-Qfkit-Diagnosis", _header_text(entry.diagnosis)))
     return reply

@@ -10,6 +10,7 @@ Two layers, both pure, so that either can be inspected, journaled and tested wit
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -70,6 +71,26 @@ class Wire:
     linger: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When the writes of one delivery were to leave, and when they did: seconds after the request was whole.
+
+    Writes that never left, because the client hung up, have no real time: ``real`` is shorter then.
+    """
+
+    scheduled: array[float]
+    real: array[float]
+
+    @classmethod
+    def of(cls, plan: WirePlan) -> Timing:
+        """The schedule of a plan, of which nothing has left yet."""
+        return cls(array("d", [write.at for write in plan.writes]), array("d"))
+
+    def errors(self) -> list[float]:
+        """By how many seconds each write was late."""
+        return [real - at for at, real in zip(self.scheduled, self.real, strict=False)]
+
+
 @dataclass(slots=True)
 class Reply:
     """What the service answers.
@@ -83,6 +104,7 @@ class Reply:
         on_end: told how the delivery went: the ending, or ``hung up`` (by the client).
         wire: what a fault does to the bytes, None for an ordinary reply.
         notes: what the script asked for and this reply could not meet, in words.
+        timing: when each write was to leave and when it did; set by whoever delivers, for replies of several writes.
     """
 
     status: int
@@ -93,6 +115,7 @@ class Reply:
     on_end: Callable[[str], None] | None = None
     wire: Wire | None = None
     notes: tuple[str, ...] = ()
+    timing: Timing | None = None
 
     @property
     def content(self) -> bytes:

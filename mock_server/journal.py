@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from mock_server.delivery import Reply, Timing
 from qfkit.protocol.credentials import mask
 from qfkit.protocol.http import HeaderItems, HttpRequest
 from qfkit.protocol.signing import Verification
@@ -39,6 +40,7 @@ class Entry:
         answered_by: the step of the script that answered, ``default``, or the check that refused.
         diagnosis: one line for the person who debugs.
         findings: oddities that were let through, such as a nonce that is not signed.
+        timing: for streams behind the front door, when each write was to leave and when it did.
         outcome: ``pending``, ``complete``, ``cut`` or ``reset`` (by script), or ``hung up`` (by the client).
     """
 
@@ -65,6 +67,7 @@ class Entry:
     diagnosis: str | None = None
     findings: tuple[str, ...] = ()
     outcome: str = "pending"
+    timing: Timing | None = None
 
     @property
     def path(self) -> str:
@@ -76,10 +79,11 @@ class Entry:
         """It was answered, and not with an error."""
         return self.error_code is None and 200 <= self.status < 300
 
-    def ended(self, outcome: str) -> None:
+    def ended(self, reply: Reply, outcome: str) -> None:
         """Note how the delivery went; the first word counts."""
         if self.outcome == "pending":
             self.outcome = outcome
+            self.timing = reply.timing
 
     def header(self, name: str, default: str | None = None) -> str | None:
         """First value of header ``name`` (any case), masked where it is secret."""
@@ -117,6 +121,8 @@ class Entry:
             "diagnosis": self.diagnosis,
             "findings": list(self.findings),
             "outcome": self.outcome,
+            "scheduled": list(self.timing.scheduled) if self.timing else [],
+            "written": list(self.timing.real) if self.timing else [],
         }
 
 

@@ -22,7 +22,7 @@ from typing import TypeAlias, cast
 
 import httptools
 
-from mock_server.delivery import Reply, WirePlan, Write, wire_plan
+from mock_server.delivery import Reply, Timing, WirePlan, Write, wire_plan
 from mock_server.serving.wsgi import BodyPipe, LiveReply
 from qfkit.protocol.http import HttpRequest
 
@@ -84,6 +84,7 @@ class Connection(asyncio.Protocol):
         "_plan_timer",
         "_receiving",
         "_reply",
+        "_silent",
         "_since",
         "_transport",
         "_url",
@@ -105,7 +106,7 @@ class Connection(asyncio.Protocol):
         self._pipe: BodyPipe | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._since = 0.0
-        self._in_head = self._receiving = self._eof = False
+        self._in_head = self._receiving = self._eof = self._silent = False
         self._head_size = self._body_size = 0
         self._url = bytearray()
         self._headers: list[tuple[str, str]] = []
@@ -142,9 +143,12 @@ class Connection(asyncio.Protocol):
             self._refuse(431, f"request line and headers are over {self._limits.head_bytes} bytes")
 
     def eof_received(self) -> bool:
-        # A client that half-closes after its request still reads the answer; then the connection is done.
+        # The end of the client's bytes may mean that it only sends no more, or that it is gone: TCP tells one from the
+        # other no sooner than at our next write. Whoever leaves in the middle of a paced stream is taken to be gone,
+        # so that the journal knows at which piece; any other answer under way is still delivered.
         self._eof = True
-        return self.busy
+        in_the_middle = self._plan_timer is not None or self._live is not None or self._silent
+        return self.busy and not in_the_middle
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._door.connections.discard(self)
@@ -296,23 +300,32 @@ class Connection(asyncio.Protocol):
                 reply.on_end("hung up")
             return
         self._reply = reply
-        self._write_due(self._plan(reply, arrived), 0, self._loop.time())
+        plan = self._plan(reply, arrived)
+        if len(plan.writes) > 1:
+            reply.timing = Timing.of(plan)
+        self._write_due(plan, 0, self._loop.time())
 
     def _write_due(self, plan: WirePlan, index: int, start: float) -> None:
         """Write all that is due of ``plan`` from write ``index`` on, then wait for the rest."""
         assert self._transport is not None
         writes, last = plan.writes, len(plan.writes) - 1
+        timing = self._reply.timing if self._reply is not None else None
         now = self._loop.time() - start
         while index <= last and writes[index].at <= now:
-            if index == last:
+            if timing is not None:
+                timing.real.append(now)
+            if index == last and plan.after != "hang":
                 self._note_end()  # before the bytes: whoever has read them all finds the journal complete
-            self._transport.write(writes[index].data)
+            if data := writes[index].data:
+                self._transport.write(data)
             index += 1
         if index <= last:
             self._plan_timer = self._loop.call_at(start + writes[index].at, self._write_due, plan, index, start)
             return
         self._plan_timer = None
-        if plan.after != "hang":  # else the client waits until it has had enough
+        if plan.after == "hang":
+            self._silent = True  # until the client has had enough
+        else:
             self._finish(plan.after)
 
     def _note_end(self) -> None:

@@ -152,8 +152,9 @@ def test_a_stream_leaves_piece_by_piece_and_a_cut_one_lacks_its_end():
     def stream(_request: HttpRequest) -> Reply:
         return Reply(200, [], pieces, streamed=True, ending="cut")
 
-    with opened(stream) as door:
-        answer = door.talk(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    with opened(stream) as door, door.connect() as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        answer = read_all(sock)
     assert answer.endswith(b"1\r\n0\r\n1\r\n1\r\n1\r\n2\r\n")
 
 

@@ -232,3 +232,28 @@ def test_a_flood_of_wrong_signatures_is_refused_without_explaining_each(server):
     causes = [entry.signature.cause for entry in account.requests]
     assert causes[0] is not None
     assert None in causes or len(set(causes)) == 1  # on a slow machine a second may hold fewer than 60
+
+
+def test_the_journal_says_when_each_write_was_to_leave_and_when_it_did(server):
+    account = server.account()
+    account.stream(["a", "b", "c"], ttft=0.02, interval=0.01)
+    assert ask(account, stream=True).text.count("data: ") == 5
+    timing = account.requests[-1].timing
+    assert max(timing.scheduled) == pytest.approx(0.04)
+    assert len(timing.real) == len(timing.scheduled)
+    assert all(0 <= late < 2 for late in timing.errors())
+
+
+def test_the_journal_says_where_a_client_hung_up(server):
+    account = server.account()
+    account.stream(["a", "b"], interval=60)
+    body = {"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "?"}], "stream": True}
+    headers = {"Authorization": f"Bearer {account.credentials.bearer_token}"}
+    with requests.post(server.url + V2_CHAT, json=body, headers=headers, stream=True, timeout=10) as response:
+        next(response.iter_lines())
+    entry = account.requests[-1]
+    deadline = time.monotonic() + 10
+    while entry.outcome == "pending":
+        assert time.monotonic() < deadline
+    assert entry.outcome == "hung up"
+    assert 0 < len(entry.timing.real) < len(entry.timing.scheduled)
