@@ -15,7 +15,7 @@ from mock_server.auth import Outcome, authenticate
 from mock_server.delivery import Reply
 from mock_server.grants import GRANTS
 from mock_server.journal import Entry
-from mock_server.replies import Call
+from mock_server.saying import Call, wants_stream
 from mock_server.scenario import Failure
 from mock_server.state import Account, State
 from qfkit.protocol.dialects import FIELDS, TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
@@ -151,7 +151,7 @@ class _Visit:
                 return self._refuse_problem(found, decoded)
             self._entry.json = decoded
             body = _without_foreign_messages(decoded, found)
-            self._entry.stream = replies.wants_stream(found, body)
+            self._entry.stream = wants_stream(found, body)
             if found.dialect == "v2":
                 model, unknown = self._v2_model(found, body)
         if unknown:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING
@@ -13,18 +12,14 @@ import msgspec
 
 from mock_server import generate
 from mock_server.delivery import Reply, Write
-from mock_server.faults.chunking import chunk
 from mock_server.faults.stream import Stream, stream_reply
 from mock_server.pacing import Pace
+from mock_server.saying import Call, Said, say
 from mock_server.scenario import Answer
-from mock_server.settings import Settings
-from mock_server.state import Account
-from qfkit.protocol.dialects import Route
 from qfkit.protocol.errors import ErrorSpec, envelope, translate
-from qfkit.protocol.http import HttpRequest
-from qfkit.protocol.messages import Json, content_text, last_user_text
-from qfkit.protocol.models import Model, v2_model_objects
-from qfkit.protocol.tokens import estimate, estimate_messages
+from qfkit.protocol.messages import Json
+from qfkit.protocol.models import v2_model_objects
+from qfkit.protocol.tokens import estimate
 
 if TYPE_CHECKING:
     from mock_server.faults.whole import Fault
@@ -37,69 +32,7 @@ JSON_LINES = "application/x-ndjson; charset=utf-8"
 RATE_LIMIT_REQUESTS = 3000
 RATE_LIMIT_TOKENS = 300_000
 
-#: How each dialect says that an answer ended by itself, and that it ended in a call (3.3, 4.2).
-_PLAIN_FINISH = {"v1": "normal", "v2": "stop", "text_generation": "stop"}
-_CALL_FINISH = {"v1": "function_call", "v2": "tool_calls", "text_generation": "function_call"}
-
 _encode = msgspec.json.encode
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request that was let in and found valid, on its way to an answer."""
-
-    request: HttpRequest
-    route: Route
-    account: Account
-    settings: Settings
-    body: Json
-    model: Model | None
-    request_id: str
-    uuid: str
-    now: float
-
-    @property
-    def prompt(self) -> str:
-        """What the user asked last."""
-        if "messages" in self.body:
-            return last_user_text(self.body["messages"])
-        return str(self.body.get("prompt") or self.body.get("query") or "")
-
-    @property
-    def streamed(self) -> bool:
-        """The answer is asked for as a stream; never decided by ``Accept`` (8.5)."""
-        return wants_stream(self.route, self.body)
-
-    def base(self, kind: str) -> Json:
-        """The members that open every answer."""
-        return {"id": self.request_id, "object": kind, "created": int(self.now)}
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a chat answer says, before it is put into a dialect."""
-
-    text: str
-    pieces: tuple[str, ...]
-    reasoning: str
-    tool_calls: tuple[Json, ...]
-    finish: str
-    prompt_tokens: int
-    completion_tokens: int
-
-    def usage(self, share: float = 1.0) -> Json:
-        """The usage member; ``share`` is how much of the text has been said, for cumulative counts."""
-        completion = -int(-self.completion_tokens * share // 1)
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": completion,
-            "total_tokens": self.prompt_tokens + completion,
-        }
-
-
-def wants_stream(route: Route, body: Json) -> bool:
-    """text_generation has a path for its streams, the other dialects a member of the body."""
-    return route.stream if route.dialect == "text_generation" else body.get("stream") is True
 
 
 def build(call: Call, action: Answer | Fault) -> Reply:
@@ -133,60 +66,6 @@ def reply_json(data: object, headers: list[tuple[str, str]], status: int = 200) 
 # Chat
 
 
-def _say(call: Call, answer: Answer) -> Said:
-    # By what is asked alone, not by how: a client that switches to a stream, or sorts its keys, gets the same answer.
-    asked = [content_text(message.get("content")) for message in call.body.get("messages") or ()]
-    random = generate.seeded(call.settings.seed, call.model.name if call.model else "", *asked, call.prompt)
-    calls = tuple(_named_call(given, call.request_id, index) for index, given in enumerate(answer.tool_calls))
-    if answer.pieces is not None:
-        text, pieces = "".join(answer.pieces), answer.pieces
-    else:
-        text = answer.text if answer.text is not None else "" if calls else generate.answer(call.prompt, random)
-        by = answer.delivery.chunk
-        pieces = tuple(generate.pieces(text, random)) if by is None else chunk(text, by)
-    finish = _CALL_FINISH[call.route.dialect] if calls else _PLAIN_FINISH[call.route.dialect]
-    limit = _output_limit(call)
-    if answer.text is None and answer.pieces is None and limit is not None and estimate(text) > limit:
-        pieces = tuple(_within(pieces, limit))
-        text, finish = "".join(pieces), "length"
-    said_in_calls = "".join(_encode(given).decode() for given in calls)
-    system = call.body.get("system")
-    return Said(
-        text=text,
-        pieces=pieces,
-        reasoning=answer.reasoning,
-        tool_calls=calls,
-        finish=answer.finish_reason or finish,
-        prompt_tokens=max(1, _prompt_tokens(call) + (estimate(system) if isinstance(system, str) else 0)),
-        completion_tokens=estimate(text) + estimate(answer.reasoning) + estimate(said_in_calls),
-    )
-
-
-def _prompt_tokens(call: Call) -> int:
-    return estimate_messages(call.body["messages"]) if "messages" in call.body else estimate(call.prompt)
-
-
-def _output_limit(call: Call) -> int | None:
-    limits = [call.body.get(name) for name in ("max_output_tokens", "max_completion_tokens", "max_tokens")]
-    given = [limit for limit in limits if isinstance(limit, int) and not isinstance(limit, bool)]
-    return min(given) if given else None
-
-
-def _within(pieces: tuple[str, ...], limit: int) -> Iterator[str]:
-    said = ""
-    for piece in pieces:
-        said += piece
-        if estimate(said) > limit:
-            return
-        yield piece
-
-
-def _named_call(given: Json, request_id: str, index: int) -> Json:
-    arguments = given.get("arguments", {})
-    text = arguments if isinstance(arguments, str) else _encode(arguments).decode()
-    return {"id": f"call_{request_id[3:]}{index}", "name": given["name"], "arguments": text}
-
-
 def _v1_headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
     return [
         ("X-Baidu-Request-Id", call.request.header("request_id") or call.uuid.replace("-", "")),
@@ -206,7 +85,7 @@ def _headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
 
 
 def _chat(call: Call, answer: Answer) -> Reply:
-    said = _say(call, answer)
+    said = say(call, answer)
     headers = _headers(call, said.prompt_tokens)
     dialect = call.route.dialect
     if not call.streamed:

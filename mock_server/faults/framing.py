@@ -46,7 +46,7 @@ class Framing(Options):
     events_per_write: int = option(
         1,
         whole(1, MANY, "a number of events"),
-        "so many events in one chunk and write, which leaves when the last is due: a proxy that buffers",
+        "so many events, comments too, in one chunk and write, which leaves when the last is due: a proxy that buffers",
     )
     write_interval: float = option(
         0.0,

@@ -12,6 +12,7 @@ from mock_server.delivery import wire_plan
 from mock_server.faults.keywords import DeliveryOptions
 from mock_server.faults.options import OptionError
 from mock_server.faults.stream import PLAIN, Delivery
+from mock_server.faults.whole import FAULTS
 from mock_server.handle import AccountHandle
 from mock_server.scenario import Answer
 from mock_server.settings import ConfigError, build, load
@@ -31,6 +32,10 @@ def test_the_keywords_are_the_options() -> None:
     for name, kind in keywords.items():
         if "Sequence" not in str(kind):
             assert options[name] == kind, name
+
+
+def test_the_docstring_names_every_fault() -> None:
+    assert all(f"``{kind}``" in str(AccountHandle.fault.__doc__) for kind in FAULTS)
 
 
 def test_options_are_plain_data() -> None:
