@@ -43,6 +43,9 @@ _METHOD_CODES: dict[str, tuple[str, int | str]] = {
 #: v1 operations at which any name may be a service of the user's own (3.1).
 _OPEN_FAMILIES = frozenset({"chat", "completions", "plugin", "plugins", "tokenizer"})
 
+#: Operations that have a field ``messages``.
+_WITH_MESSAGES = frozenset(key for key, fields in FIELDS.items() if any(field.name == "messages" for field in fields))
+
 #: v2 operation -> the kind of model that serves it.
 _KINDS = {"chat": "chat", "embeddings": "embeddings", "rerank": "reranker", "images": "text2image"}
 
@@ -250,7 +253,7 @@ class _Visit:
 
 def _without_foreign_messages(body: Json, found: Route) -> Json:
     """The body without ``messages`` where the operation has no such field: unknown fields are ignored [guess]."""
-    if "messages" not in body or any(field.name == "messages" for field in FIELDS[found.dialect, found.operation]):
+    if "messages" not in body or (found.dialect, found.operation) in _WITH_MESSAGES:
         return body
     return {name: value for name, value in body.items() if name != "messages"}
 
