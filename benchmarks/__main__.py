@@ -16,7 +16,7 @@ from benchmarks import machine, peers, plot, report
 from benchmarks.bench import EFFORTS, Bench, Finding
 from benchmarks.contenders import RIVALS
 from benchmarks.machine import Cores
-from benchmarks.sections import SECTIONS
+from benchmarks.sections import SECTIONS, run
 
 #: Sections that measure peers.
 _WITH_PEERS = frozenset({"json", "sse", "paced", "memory", "start"})
@@ -38,14 +38,15 @@ def main() -> int:
             bench = _prepare(options, mode, Path(scratch), say)
             findings: dict[str, Finding] = {}
             for name in options.sections or SECTIONS:
-                findings[name] = SECTIONS[name](bench)
+                findings[name] = run(name, bench)
                 for table in findings[name].tables:
                     print(report.text(table), flush=True)
             bench.probe_noise()
     except KeyboardInterrupt:
         print("\ninterrupted: every server that was started is stopped", file=sys.stderr)
         return 130
-    print(report.text(report.targets(findings)))
+    if (table := report.targets(findings)).rows:
+        print(report.text(table))
     described = machine.describe()
     print(f"\n{', '.join(report.machine_words(described))}")
     print(report.noise_words(bench))

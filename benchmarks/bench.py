@@ -53,12 +53,12 @@ EFFORTS: dict[str, Effort] = {
         streams=(2000,),
         cycles=2,
         requests=25_000,
-        starts=3,
-        calls=100,
+        starts=2,
+        calls=60,
         accounts=(10, 10_000),
         journal=(10, 10_000),
         open_streams=(10, 1000),
-        samples=3000,
+        samples=2000,
         all_peers=False,
     ),
     "normal": Effort(
@@ -164,7 +164,7 @@ class Spread:
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """Ours over theirs, round by round: what slows a round down slows both."""
-    return Spread(tuple(a / b for a, b in zip(ours, theirs, strict=True)))
+    return Spread(tuple(a / b if b else 0.0 for a, b in zip(ours, theirs, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)

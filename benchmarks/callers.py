@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.work import CLIENT_KEYS, JSON_PROMPT, TEXT
+from benchmarks.work import CLIENT_KEYS, PROMPT, TEXT
 
 _MODEL = "ernie-3.5-8k"
-_MESSAGES = [{"role": "user", "content": JSON_PROMPT}]
+_MESSAGES = [{"role": "user", "content": PROMPT}]
 _WARM_UP = 30
 
 Ask = Callable[[], str]
@@ -57,7 +57,7 @@ def _openai(url: str) -> Ask:
     client = openai.OpenAI(base_url=f"{url}/v2", api_key=CLIENT_KEYS.bearer_token)
 
     def ask() -> str:
-        answer = client.chat.completions.create(model=_MODEL, messages=[{"role": "user", "content": JSON_PROMPT}])
+        answer = client.chat.completions.create(model=_MODEL, messages=[{"role": "user", "content": PROMPT}])
         return str(answer.choices[0].message.content)
 
     return ask

@@ -41,9 +41,11 @@ def _processor() -> str:
 def _system() -> str:
     if not _LINUX:
         return f"{platform.system()} {platform.release()}"
+    # What follows the version is the builder's: it says nothing of speed, and may name whose machine it is.
+    kernel = f"Linux {'.'.join(platform.release().split('.')[:2])}"
     with contextlib.suppress(OSError):
-        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
-    return f"Linux {platform.release()}"
+        return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, {kernel}"
+    return kernel
 
 
 def allowed_cores() -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.work import JSON_PROMPT, PEER_PATH, PIECES, SSE_PROMPT, TEXT
+from benchmarks.work import PEER_PATH, PIECES, TEXT
 
 Registry = Literal["pypi", "npm", "none"]
 
@@ -47,7 +47,8 @@ _MOCK_LLM_RULE = {
     },
 }
 
-_MOCKLLM_RESPONSES = {"responses": {JSON_PROMPT: TEXT, SSE_PROMPT: TEXT[: len(PIECES)]}, "defaults": {}}
+#: It looks its own answer up as if it were a question when it streams, so the answer is the one to the unknown.
+_MOCKLLM_RESPONSES = {"responses": {}, "defaults": {"unknown_response": TEXT[: len(PIECES)]}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,9 @@ class Peer:
     Attributes:
         name: in the tables; a second setting of one package has a name of its own.
         registry, package: where it comes from; ``none`` for what is written here.
-        command: what starts it. ``{port}``, ``{python}`` (of the peers' environment), ``{own_python}``, ``{node}``,
-            ``{modules}`` (node_modules), ``{servers}`` (scripts of this benchmark) and ``{files}`` are filled in.
+        command: what starts it. Filled in are ``{port}``, ``{python}`` and ``{scripts}`` (of the peers' environment),
+            ``{own_python}``, ``{node}``, ``{modules}`` (node_modules), ``{servers}`` (scripts of this benchmark) and
+            ``{files}``.
         environment: variables it wants, filled in likewise.
         files: what its command reads.
         prepare: path and JSON body of a POST that sets it up once it runs.
@@ -128,7 +130,7 @@ PEERS: tuple[Peer, ...] = (
         name="llmock",
         registry="pypi",
         package="llmock",
-        command="{python} -m llmock serve --host 127.0.0.1 --port {port}",
+        command="{scripts}/llmock serve --host 127.0.0.1 --port {port}",
         prepare=("/_llmock/scenario", {"behaviors": [{"type": "reply", "text": TEXT, "times": None}]}),
         note="A scripted reply, for ever.",
     ),
@@ -139,8 +141,10 @@ PEERS: tuple[Peer, ...] = (
         command="{python} -m uvicorn mockllm.server:app --host 127.0.0.1 --port {port} --log-level warning",
         environment={"MOCKLLM_RESPONSES_FILE": "{files}/mockllm.yml"},
         files={"mockllm.yml": json.dumps(_MOCKLLM_RESPONSES)},
+        kinds=("sse",),
         note="By uvicorn: its own command always watches its files and logs every request. It streams characters, "
-        "so its answer is 20 of them.",
+        "so its answer is 20 of them. Not measured at JSON: there it counts tokens with tables that it fetches from "
+        "the network.",
     ),
     Peer(
         name="mock-llm",
@@ -183,6 +187,7 @@ class Installed:
         """What stands for the names in a command, but for its port and files."""
         return {
             "python": str(self.python),
+            "scripts": str(self.python.parent) if self.python else "",
             "own_python": sys.executable,
             "node": str(self.node),
             "modules": str(self.folder / "npm" / "node_modules"),

@@ -26,7 +26,7 @@ def draw(findings: dict[str, dict[str, Any]]) -> str:
         if points
     }
     if over := findings.get("memory", {}).get("over_requests"):
-        curves["MB, by requests answered"] = [(max(1, int(count)), size / 1e6) for count, size in over.items()]
+        curves["MB, by requests"] = [(int(count), size / 1e6) for count, size in over.items() if int(count)]
     if curves:
         width = (_WIDTH - 40) / len(curves)
         for number, (title, points) in enumerate(curves.items()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -78,6 +79,11 @@ class Launch:
     expect: bytes = b""
 
 
+def without_paths(text: str) -> str:
+    """A message without this machine's folders: it may land in a report."""
+    return re.sub(r"(?:/[^\s/:'\"]+)+/(?=[^\s/:'\"])", "", text)
+
+
 def free_port() -> int:
     """A TCP port that was free a moment ago."""
     with socket.socket() as sock:
@@ -114,7 +120,7 @@ def running(launch: Launch, cores: Cores) -> Iterator[Server]:
             except NotStarted as error:
                 said.seek(0)
                 last = said.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-                raise NotStarted(f"{error}{': ' + last[-1] if last else ''}") from error
+                raise NotStarted(without_paths(f"{error}{': ' + last[-1] if last else ''}")) from error
             yield server
         finally:
             stop(process)
@@ -194,5 +200,5 @@ def output_of(command: Sequence[str], cores: Cores, timeout: float) -> str:
         )
     if done.returncode:
         words = (done.stderr or done.stdout).strip().splitlines()
-        raise RuntimeError(words[-1] if words else f"exit code {done.returncode}")
+        raise RuntimeError(without_paths(words[-1]) if words else f"exit code {done.returncode}")
     return done.stdout

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.bench import Bench, Finding, Table, Verdict
 from benchmarks.peers import PEERS, Installed
 
+#: What stands in the report for the words of a peer's command.
+_WORDS = {
+    "python": "python",
+    "own_python": "python",
+    "scripts": "bin",
+    "node": "node",
+    "modules": "node_modules",
+    "servers": "benchmarks/servers",
+    "port": "PORT",
+    "files": "FILES",
+}
 _TARGET_COLUMNS = ("work", "target", "measured", "result")
 
 
@@ -28,7 +38,13 @@ def peers(here: Installed) -> Table:
     for peer in PEERS:
         source = f"{peer.registry}: {peer.package}" if peer.package else "written here"
         version = here.versions.get(peer.package, "") if peer.package else ""
-        words = {"python": "python", "own_python": "python", "node": "node", "modules": "node_modules"}
+        words = {
+            "python": "python",
+            "own_python": "python",
+            "scripts": "bin",
+            "node": "node",
+            "modules": "node_modules",
+        }
         command = peer.command.format_map({**words, "servers": "benchmarks/servers", "port": "PORT", "files": "FILES"})
         rows.append((peer.name, f"{source} {version}".strip(), f"`{command}`", peer.note))
     return Table("Peers", ("peer", "from", "started by", "note"), rows)
@@ -126,8 +142,3 @@ def _width(cell: str) -> int:
 
 def _pad(cell: str, width: int) -> str:
     return cell + " " * (width - _width(cell))
-
-
-def all_tables(findings: dict[str, Finding]) -> Sequence[Table]:
-    """In the order that they are printed: the targets last, where the eye is."""
-    return [*(table for finding in findings.values() for table in finding.tables), targets(findings)]

@@ -97,7 +97,7 @@ def ask(port: int, request: bytes, timeout: float = 5.0) -> Response:
 
 
 def _segments(sock: socket.socket) -> int:
-    """How many segments with data came: with TCP_NODELAY on loopback, one for each write. 0 where nobody counts them."""
+    """How many segments with data came; with TCP_NODELAY on loopback that is one for each write. 0: nobody counts."""
     if sys.platform != "linux":
         return 0
     # tcpi_data_segs_in of struct tcp_info, <linux/tcp.h>.

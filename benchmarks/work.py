@@ -23,9 +23,7 @@ from qfkit.protocol.signing import string_to_sign
 PIECES = tuple(f"token{number:02d} " for number in range(20))
 TEXT = "".join(PIECES)
 
-#: Two questions, since mockllm streams one character a chunk and so needs a shorter answer for the same 20 chunks.
-JSON_PROMPT = "Give me the twenty words in one piece, please, and nothing else but them."
-SSE_PROMPT = "Give me the twenty words one after the other, please, and nothing but them."
+PROMPT = "Give me the twenty words in one piece, please, and nothing else but them."
 
 PEER_PATH = "/v1/chat/completions"
 INTERVAL = 0.05
@@ -123,7 +121,7 @@ class Batch:
 
 def peer_batch(port: int, *, stream: bool) -> Batch:
     """The OpenAI chat request that the peers take."""
-    body = _body({"model": "gpt-4o", "stream": stream, "messages": _messages(SSE_PROMPT if stream else JSON_PROMPT)})
+    body = _body({"model": "gpt-4o", "stream": stream, "messages": _messages(PROMPT)})
     return Batch((_head(PEER_PATH, port, body, stream=stream) + b"Authorization: Bearer benchmark\r\n\r\n" + body,))
 
 
@@ -138,7 +136,7 @@ def signed_batch(port: int, keys: Keys | Sequence[Keys], count: int, *, stream: 
     """
     owners = (keys,) if isinstance(keys, Keys) else keys
     target = TEXT_GENERATION_STREAM if stream else TEXT_GENERATION_CHAT
-    body = _body({"messages": _messages(SSE_PROMPT if stream else JSON_PROMPT)})
+    body = _body({"messages": _messages(PROMPT)})
     timestamp = str(int(time.time()))
     unfinished = string_to_sign(method="POST", target=target, body=body, timestamp=timestamp, nonce="")
     salt = secrets.token_hex(4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
 
 from benchmarks.bench import Bench, Finding, Table, Verdict
 from benchmarks.contenders import QFKIT, Contender, others, ours
@@ -95,8 +94,3 @@ def _verdicts(idle: dict[str, int], samples: dict[int, int]) -> list[Verdict]:
             sense="at most",
         ),
     ]
-
-
-def summary(data: dict[str, Any]) -> list[tuple[int, float]]:
-    """Requests and MB, for the plot."""
-    return [(int(count), size / 1e6) for count, size in data.get("over_requests", {}).items()]

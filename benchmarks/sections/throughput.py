@@ -121,9 +121,7 @@ def _finding(kind: str, rows: list[_Row]) -> Finding:
                 f"{row.memory / 1e6:.0f}" if row.memory else "-",
                 f"{max(row.busy):.0%}",
                 str(row.errors),
-                f"{row.body:,} B"
-                if kind == "json"
-                else f"{row.body:,} B, {row.events} events, {row.segments or '?'} segments",
+                f"{row.body:,} B" + ("" if kind == "json" else f", {row.events} events, {row.segments} segments"),
             )
         )
         data[name] = {
