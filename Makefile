@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: setup demo test lint bench docs clean
+.PHONY: setup demo test lint fuzz bench docs clean
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -22,6 +22,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Nonsense for the front door and the stream decoder: make fuzz SECONDS=300
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -69,6 +69,7 @@ def handle(request: HttpRequest, state: State) -> Reply:
         reply = visit.internal_fault(error)
     entry.status = reply.status
     reply.on_end = partial(entry.ended, reply)
+    entry.findings += reply.notes
     if entry.diagnosis:
         reply.headers.append(("X-Qfkit-Diagnosis", _header_text(entry.diagnosis)))
     return reply

@@ -19,6 +19,9 @@ from qfkit.protocol.credentials import Credentials
 #: Lifetime of an OAuth access token, seconds (wire reference 2.1).
 ACCESS_TOKEN_LIFE = 2_592_000
 
+#: Signed requests that are remembered, to know them again: some 25 MB, and at 1000 a second a minute and a half.
+REMEMBERED = 100_000
+
 #: Wrong signatures that are explained in one second; those beyond are refused with the plain verdict.
 EXPLANATIONS = 20
 
@@ -186,11 +189,12 @@ class State:
         """When this very signed request was first seen, or None if it is new; it is then remembered.
 
         A time stamp may be ``skew`` seconds ahead of us and is good until it is as much behind, so a request is
-        remembered for twice the skew: until it is refused for its age.
+        remembered for twice the skew, until it is refused for its age; at most the latest `REMEMBERED` are.
         """
         key = (access_key, nonce, timestamp, signature)
         with self._lock:
-            while self._seen_order and self._seen_order[0][0] < now - 2 * self.settings.skew:
+            oldest = now - 2 * self.settings.skew
+            while self._seen_order and (self._seen_order[0][0] < oldest or len(self._seen_order) >= REMEMBERED):
                 self._seen.pop(self._seen_order.popleft()[1], None)
             if (first := self._seen.get(key)) is not None:
                 return first

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from functools import lru_cache, partial
 from typing import cast
 from urllib.parse import quote
 
 from flask import Blueprint, Response, current_app, request
 
 from mock_server.core import handle
-from mock_server.delivery import Reply
+from mock_server.delivery import Reply, wsgi_losses
 from mock_server.state import State
 from qfkit.clock import Clock
 from qfkit.protocol.http import HttpRequest
+
+logger = logging.getLogger("qfkit.mock")
 
 service = Blueprint("service", __name__)
 
@@ -42,24 +46,42 @@ def wire_request() -> HttpRequest:
 
 
 def respond(reply: Reply, clock: Clock) -> Response:
-    """A reply as a Flask response; its pieces wait for their time in the server's thread."""
-    if reply.streamed:
-        return Response(_pieces(reply, clock), reply.status, reply.headers)
+    """A reply as a Flask response; its pieces wait for their time in the server's thread.
+
+    What WSGI cannot carry of it is logged. A reply without a status line breaks off before its first piece, when most
+    servers have sent no head yet.
+    """
+    for loss in wsgi_losses(reply):
+        _log_loss(loss)
+    if (
+        not reply.streamed
+        and len(reply.body) <= 1
+        and reply.ending == "complete"
+        and not (reply.body and reply.body[0].at)
+    ):
+        if reply.on_end:
+            reply.on_end(reply.ending)
+        return Response(reply.content, reply.status, reply.headers)
+    response = Response(_pieces(reply, clock), reply.status or 500, reply.headers)
     if reply.on_end:
-        reply.on_end(reply.ending)
-    return Response(reply.content, reply.status, reply.headers)
+        response.call_on_close(partial(reply.on_end, "hung up"))  # the first word counts: _pieces may have had it
+    return response
+
+
+@lru_cache(maxsize=256)  # once a text: every paced stream loses its early head
+def _log_loss(loss: str) -> None:
+    logger.warning("a WSGI server cannot carry this, use the front door: %s", loss)
 
 
 def _pieces(reply: Reply, clock: Clock) -> Iterator[bytes]:
+    if not reply.status:
+        raise ScriptedCut("the script answers without a status line")
     start = clock.monotonic()
-    outcome = "hung up"
-    try:
-        for write in reply.body:
-            clock.sleep(start + write.at - clock.monotonic())
+    for write in reply.body:
+        clock.sleep(start + write.at - clock.monotonic())
+        if write.data:
             yield write.data
-        outcome = reply.ending
-        if outcome != "complete":
-            raise ScriptedCut("the script cuts the answer here")
-    finally:
-        if reply.on_end:
-            reply.on_end(outcome)
+    if reply.on_end:
+        reply.on_end(reply.ending)
+    if reply.ending != "complete":
+        raise ScriptedCut("the script cuts the answer here")

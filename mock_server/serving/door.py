@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import socket
-import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from typing import TypeAlias, cast
 
 import httptools
 
-from mock_server.delivery import Reply, Timing, WirePlan, Write, wire_plan
+from mock_server.delivery import Reply, WirePlan, Write, wire_plan
+from mock_server.serving.sender import Sender
 from mock_server.serving.wsgi import BodyPipe, LiveReply
 from qfkit.protocol.http import HttpRequest
 
@@ -72,19 +72,19 @@ class Connection(asyncio.Protocol):
         "_closing",
         "_door",
         "_eof",
+        "_full",
         "_head_size",
         "_headers",
         "_in_head",
         "_limits",
+        "_lingering",
         "_live",
         "_loop",
         "_parser",
         "_pending",
         "_pipe",
-        "_plan_timer",
         "_receiving",
-        "_reply",
-        "_silent",
+        "_sender",
         "_since",
         "_transport",
         "_url",
@@ -100,13 +100,14 @@ class Connection(asyncio.Protocol):
         self._pending: deque[_Arrived] = deque()
         self._answering = False
         self._closing = False
-        self._plan_timer: asyncio.TimerHandle | None = None
-        self._reply: Reply | None = None
+        self._full = False
+        self._lingering: asyncio.TimerHandle | None = None
+        self._sender: Sender | None = None
         self._live: LiveReply | None = None
         self._pipe: BodyPipe | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._since = 0.0
-        self._in_head = self._receiving = self._eof = self._silent = False
+        self._in_head = self._receiving = self._eof = False
         self._head_size = self._body_size = 0
         self._url = bytearray()
         self._headers: list[tuple[str, str]] = []
@@ -121,6 +122,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._sender = Sender(self._transport, self._loop, self._finish)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -147,21 +149,29 @@ class Connection(asyncio.Protocol):
         # other no sooner than at our next write. Whoever leaves in the middle of a paced stream is taken to be gone,
         # so that the journal knows at which piece; any other answer under way is still delivered.
         self._eof = True
-        in_the_middle = self._plan_timer is not None or self._live is not None or self._silent
+        in_the_middle = self._live is not None or (self._sender is not None and self._sender.waiting)
         return self.busy and not in_the_middle
+
+    def pause_writing(self) -> None:
+        if self._sender is not None:
+            self._sender.pause()
+
+    def resume_writing(self) -> None:
+        if self._sender is not None:
+            self._sender.resume()
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._door.connections.discard(self)
-        for timer in (self._plan_timer, self._watchdog):
+        for timer in (self._lingering, self._watchdog):
             if timer is not None:
                 timer.cancel()
-        if self._reply is not None and self._reply.on_end:
-            self._reply.on_end("hung up")
+        if self._sender is not None:
+            self._sender.abandon()
         if self._live is not None:
             self._live.gone = True
         if self._pipe is not None:
             self._pipe.finish(broken=True)
-        self._reply = self._live = None
+        self._live = None
         self._pending.clear()
         self._closing = True
 
@@ -227,7 +237,8 @@ class Connection(asyncio.Protocol):
         self._pending.append(self._arrived(body))
         if not self._answering:
             self._answer_next()
-        elif len(self._pending) >= self._limits.pipelined and self._transport:
+        elif len(self._pending) >= self._limits.pipelined and self._transport and not self._full:
+            self._full = True
             self._transport.pause_reading()
 
     def _arrived(self, body: bytes) -> _Arrived:
@@ -246,7 +257,8 @@ class Connection(asyncio.Protocol):
     def _answer_next(self) -> None:
         while self._pending and not self._answering and not self._closing:
             arrived = self._pending.popleft()
-            if self._transport and len(self._pending) < self._limits.pipelined:
+            if self._full and self._transport:
+                self._full = False
                 self._transport.resume_reading()
             self._answering = True
             answering = self._door.handler(arrived.request)
@@ -295,51 +307,17 @@ class Connection(asyncio.Protocol):
         return wire_plan(reply, version=arrived.version, head_only=head_only, keep_alive=keep)
 
     def _deliver(self, reply: Reply, arrived: _Arrived) -> None:
-        if self._closing or self._transport is None:
+        if self._closing or self._sender is None:
             if reply.on_end:
                 reply.on_end("hung up")
             return
-        self._reply = reply
-        plan = self._plan(reply, arrived)
-        if len(plan.writes) > 1:
-            reply.timing = Timing.of(plan)
-        self._write_due(plan, 0, self._loop.time())
-
-    def _write_due(self, plan: WirePlan, index: int, start: float) -> None:
-        """Write all that is due of ``plan`` from write ``index`` on, then wait for the rest."""
-        assert self._transport is not None
-        writes, last = plan.writes, len(plan.writes) - 1
-        timing = self._reply.timing if self._reply is not None else None
-        now = self._loop.time() - start
-        while index <= last and writes[index].at <= now:
-            if timing is not None:
-                timing.real.append(now)
-            if index == last and plan.after != "hang":
-                self._note_end()  # before the bytes: whoever has read them all finds the journal complete
-            if data := writes[index].data:
-                self._transport.write(data)
-            index += 1
-        if index <= last:
-            self._plan_timer = self._loop.call_at(start + writes[index].at, self._write_due, plan, index, start)
-            return
-        self._plan_timer = None
-        if plan.after == "hang":
-            self._silent = True  # until the client has had enough
-        else:
-            self._finish(plan.after)
-
-    def _note_end(self) -> None:
-        reply, self._reply = self._reply, None
-        if reply is not None and reply.on_end:
-            reply.on_end(reply.ending)
+        self._sender.send(self._plan(reply, arrived), reply)
 
     def _finish(self, after: str) -> None:
         assert self._transport is not None
         self._answering = False
         self._since = self._loop.time()
         if after == "reset":
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._closing = True
             self._transport.abort()
         elif after == "close" or (self._eof and not self._pending):
@@ -362,7 +340,7 @@ class Connection(asyncio.Protocol):
         # A close with unread bytes waiting is a reset, and a reset may overtake the answer (RFC 9112 9.6): so say that
         # nothing more will come, and drop what the client still sends until it has read that or its time is up.
         self._transport.write_eof()
-        self._plan_timer = self._loop.call_later(self._limits.linger_seconds, self._transport.abort)
+        self._lingering = self._loop.call_later(self._limits.linger_seconds, self._transport.abort)
 
     # Time
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -45,6 +46,10 @@ def serve(state: State, host: str, port: int, keys: Credentials, announce: Calla
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    # What is there now stays: the collector need not look at it again, nor as often as it does for short programs.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     front.run(ready)
 
 

@@ -22,13 +22,12 @@ from qfkit.protocol.dialects import TEXT_GENERATION_STREAM, V1_PREFIX
 from qfkit.protocol.sse import Decoder
 
 _BODY = '{"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "你好"}], "stream": true}'.encode()
+_CHATS = (b"/v2/chat/completions", V1_PREFIX.encode() + b"/chat/completions", TEXT_GENERATION_STREAM.encode())
+_HEAD = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nAuthorization: Bearer %%KEY%%\r\n\r\n%b"
+_CHUNKED = b"POST /v2/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 _SEEDS = [
-    b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\nAuthorization: Bearer %%KEY%%\r\n\r\n%b"
-    % (path, len(_BODY), _BODY)
-    for path in (b"/v2/chat/completions", V1_PREFIX.encode() + b"/chat/completions", TEXT_GENERATION_STREAM.encode())
-] + [
-    b"POST /v2/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    b'4\r\n{"a"\r\n3\r\n: 1\r\n1\r\n}\r\n0\r\n\r\n',
+    *[_HEAD % (path, len(_BODY), _BODY) for path in _CHATS],
+    _CHUNKED + b'4\r\n{"a"\r\n3\r\n: 1\r\n1\r\n}\r\n0\r\n\r\n',
     b"GET /v2/models HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
     b"POST /oauth/2.0/token?grant_type=client_credentials&client_id=a&client_secret=b HTTP/1.1\r\nHost: x\r\n\r\n",
     b"HEAD / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\nx",

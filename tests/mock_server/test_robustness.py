@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import re
 import resource
 import socket
@@ -21,7 +20,7 @@ CHAT = {"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "ä½ å¥
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def ask(server: MockServer, token: str) -> int:

@@ -198,3 +198,24 @@ def test_the_flask_app_runs_under_other_peoples_servers(server):
         assert requests.post(url, json=body, timeout=10).status_code == 401
     finally:
         stop()
+
+
+def test_what_wsgi_cannot_carry_is_logged_and_still_answered(caplog):
+    from mock_server import State, create_app
+    from mock_server.handle import AccountHandle
+
+    state = State()
+    account = state.add_account()
+    handle = AccountHandle(account, state, "http://x")
+    handle.stream(["a", "b"], cut_after=1, cut="reset").then.fault("slow-body").then.fault("close")
+    client = create_app(state=state).test_client()
+    headers = {"Authorization": f"Bearer {account.credentials.bearer_token}"}
+    body = {"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "你好"}], "stream": True}
+    with caplog.at_level(logging.WARNING, "qfkit.mock"):
+        with pytest.raises(ConnectionAbortedError):
+            _ = client.post("/v2/chat/completions", json=body, headers=headers).data
+        assert client.post("/v2/chat/completions", json=body, headers=headers).data.endswith(b"[DONE]\n\n")
+        with pytest.raises(ConnectionAbortedError):
+            _ = client.post("/v2/chat/completions", json=body, headers=headers).data
+    assert "a WSGI server cannot carry this" in caplog.text
+    assert [entry.outcome for entry in account.journal.entries()][:2] == ["reset", "complete"]
