@@ -15,7 +15,8 @@ from mock_server.auth import Outcome, authenticate
 from mock_server.delivery import Reply
 from mock_server.grants import GRANTS
 from mock_server.journal import Entry
-from mock_server.saying import Call, wants_stream
+from mock_server.quota import UNLIMITED, Granted, Refused, error_code
+from mock_server.saying import Call, prompt_tokens, wants_stream
 from mock_server.scenario import Failure
 from mock_server.state import Account, State
 from qfkit.protocol.dialects import FIELDS, TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
@@ -68,7 +69,7 @@ def handle(request: HttpRequest, state: State) -> Reply:
         logger.exception("qfkit bug while answering #%d %s %s", entry.number, request.method, entry.path)
         reply = visit.internal_fault(error)
     entry.status = reply.status
-    reply.on_end = partial(entry.ended, reply)
+    reply.on_end = partial(visit.ended, reply)
     entry.findings += reply.notes
     if entry.diagnosis:
         reply.headers.append(("X-Qfkit-Diagnosis", _header_text(entry.diagnosis)))
@@ -78,13 +79,14 @@ def handle(request: HttpRequest, state: State) -> Reply:
 class _Visit:
     """One request on its way through; holds what each step finds for the next."""
 
-    __slots__ = ("_entry", "_request", "_request_id", "_route", "_state")
+    __slots__ = ("_admission", "_entry", "_request", "_request_id", "_route", "_state")
 
     def __init__(self, request: HttpRequest, state: State, entry: Entry) -> None:
         self._request = request
         self._state = state
         self._entry = entry
         self._request_id = state.request_id()
+        self._admission: Granted = UNLIMITED
         self._route: Route | None = None
 
     def answer(self) -> Reply:
@@ -111,6 +113,11 @@ class _Visit:
             entry.answered_by = "default"
             return grant(request, state, account)
         return self._infer(found, account)
+
+    def ended(self, reply: Reply, outcome: str) -> None:
+        """The delivery is over, however it went: give back what the request held."""
+        self._admission.release()
+        self._entry.ended(reply, outcome)
 
     def internal_fault(self, error: Exception) -> Reply:
         """A bug of ours, answered as the service answers one of its own."""
@@ -163,6 +170,8 @@ class _Visit:
             return self._reply_error(_row(*_UNKNOWN_MODEL[found.dialect]))
         if problem := validate(found.dialect, found.operation, body, model=model, size=len(self._request.body)):
             return self._refuse_problem(found, problem)
+        if found.methods != ("GET",) and (refused := self._over_quota(found, account, body, model)):
+            return refused
         taken = account.script.take()
         self._entry.answered_by = taken.name
         if isinstance(taken.action, Failure):
@@ -180,8 +189,29 @@ class _Visit:
             request_id=self._request_id,
             uuid=self._state.uuid(),
             now=self._entry.time,
+            admission=self._admission,
         )
         return replies.build(call, taken.action)
+
+    def _over_quota(self, found: Route, account: Account, body: Json, model: Model | None) -> Reply | None:
+        """The refusal of a request that no longer fits; one that fits is counted.
+
+        After validation, since a quota of tokens needs the parsed body, and before the script, so that a refused
+        request uses up no step.
+        """
+        quota = account.quotas.of(model.name if model else self._entry.model or found.dialect)
+        admission = quota.admit(prompt_tokens(body) if quota.counts_tokens else 0)
+        if not isinstance(admission, Refused):
+            self._admission = admission
+            return None
+        self._entry.answered_by, self._entry.diagnosis = "quota", admission.reason
+        spec = _row(found.dialect, error_code(found.dialect, admission.kind))
+        reply = self._reply_error(spec)
+        if found.dialect == "text_generation":
+            reply.headers += Failure(code=spec.code, retry_after=admission.retry_after).headers()
+        elif found.dialect == "v1":
+            reply.headers += admission.remaining.headers()  # the documented 336501 carries them (6)
+        return reply
 
     def _v1_model(self, found: Route) -> tuple[Model | None, str | None]:
         """The model that a v1 path names, and why the service would not know it."""

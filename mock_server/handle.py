@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from mock_server.journal import Entries
+from mock_server.quota import Limits, Window
 from mock_server.scenario import Failure, RetryAfter, answer, stream
 from mock_server.settings import step_of
 from mock_server.state import Account, State
@@ -164,6 +165,39 @@ class AccountHandle:
         """Steps that no request has met yet, in words."""
         return self._account.script.waiting()
 
+    def quota(
+        self,
+        *,
+        qps: int | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        daily: int | None = None,
+        total: int | None = None,
+        concurrency: int | None = None,
+        window: Window = "fixed",
+        model: str | None = None,
+    ) -> AccountHandle:
+        """Limit what this account may ask; a request over a limit is refused in the dialect's own way.
+
+        Replaces the limits that were set before; none at all lifts them.
+
+        Args:
+            qps: requests a second.
+            rpm: requests a minute.
+            tpm: tokens a minute, of questions and answers.
+            daily: requests a day, of China.
+            total: requests in all.
+            concurrency: answers under way at the same time.
+            window: how a second and a minute are counted: ``fixed`` as documented, ``sliding``, or ``bucket``.
+            model: limits this model alone; None every model, each counted by itself.
+
+        Raises:
+            ValueError: a limit is no whole number from 0, or the window is none.
+        """
+        limits = Limits(qps=qps, rpm=rpm, tpm=tpm, daily=daily, total=total, concurrency=concurrency, window=window)
+        self._account.quotas.set(limits, model)
+        return self
+
     # What happened
 
     @property
@@ -179,9 +213,10 @@ class AccountHandle:
         return self._state.expire_tokens(self._account)
 
     def reset(self) -> AccountHandle:
-        """Forget the script and what was recorded; keys and tokens stay."""
+        """Forget the script, what was recorded and what quotas have counted; keys, tokens and limits stay."""
         self._account.script.clear()
         self._account.journal.clear()
+        self._account.quotas.reset()
         return self
 
     def play(self, steps: Sequence[Mapping[str, Any]]) -> AccountHandle:
@@ -221,4 +256,6 @@ def add_configured_accounts(state: State, url: str) -> None:
     for config in state.settings.accounts:
         keys = {field: getattr(config, field) for field in ("access_key", "secret_key", "ak", "sk", "bearer_token")}
         account = state.add_account(Credentials(**keys), config.name)
+        if config.quota is not None:
+            account.quotas.set(config.quota)
         AccountHandle(account, state, url).play(config.script)

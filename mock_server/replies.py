@@ -28,10 +28,6 @@ JSON = "application/json; charset=utf-8"
 SSE = "text/event-stream; charset=utf-8"
 JSON_LINES = "application/x-ndjson; charset=utf-8"
 
-#: The limits that v1 reports: those of the official SDK's own test server, wide enough not to slow its limiter (6).
-RATE_LIMIT_REQUESTS = 3000
-RATE_LIMIT_TOKENS = 300_000
-
 _encode = msgspec.json.encode
 
 
@@ -69,11 +65,7 @@ def reply_json(data: object, headers: list[tuple[str, str]], status: int = 200) 
 def _v1_headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
     return [
         ("X-Baidu-Request-Id", call.request.header("request_id") or call.uuid.replace("-", "")),
-        ("X-Ratelimit-Limit-Requests", str(RATE_LIMIT_REQUESTS)),
-        ("X-Ratelimit-Limit-Tokens", str(RATE_LIMIT_TOKENS)),
-        ("X-Ratelimit-Remaining-Requests", str(RATE_LIMIT_REQUESTS - 1)),
-        # Falls by the prompt, not by the total (3.3, one live sample).
-        ("X-Ratelimit-Remaining-Tokens", str(max(0, RATE_LIMIT_TOKENS - prompt_tokens))),
+        *call.admission.remaining.headers(prompt_tokens),
         ("Statement", "AI-generated"),
     ]
 
@@ -86,6 +78,7 @@ def _headers(call: Call, prompt_tokens: int) -> list[tuple[str, str]]:
 
 def _chat(call: Call, answer: Answer) -> Reply:
     said = say(call, answer)
+    call.admission.settle(said.prompt_tokens + said.completion_tokens)
     headers = _headers(call, said.prompt_tokens)
     dialect = call.route.dialect
     if not call.streamed:

@@ -10,6 +10,7 @@ import msgspec
 
 from mock_server import generate
 from mock_server.faults.chunking import chunk
+from mock_server.quota import Granted
 from mock_server.scenario import Answer
 from mock_server.settings import Settings
 from mock_server.state import Account
@@ -41,6 +42,7 @@ class Call:
     request_id: str
     uuid: str
     now: float
+    admission: Granted
 
     @property
     def prompt(self) -> str:
@@ -84,6 +86,15 @@ class Said:
 def wants_stream(route: Route, body: Json) -> bool:
     """text_generation has a path for its streams, the other dialects a member of the body."""
     return route.stream if route.dialect == "text_generation" else body.get("stream") is True
+
+
+def prompt_tokens(body: Json) -> int:
+    """The tokens of everything that a request asks, whatever its operation."""
+    asked = [content_text(message.get("content")) for message in body.get("messages") or ()]
+    for name in ("system", "prompt", "query", "input", "documents"):
+        value = body.get(name)
+        asked += value if isinstance(value, list) else [value] if isinstance(value, str) else []
+    return sum(map(estimate, asked))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import yaml
 from mock_server import scenario
 from mock_server.faults.options import OptionError, Options, UnknownOption
 from mock_server.faults.stream import Delivery
+from mock_server.quota import Limits
 from mock_server.scenario import Action
 from qfkit.protocol.errors import UnknownErrorCode
 from qfkit.protocol.signing import ALL_FORMS, HmacForm
@@ -101,6 +102,7 @@ class AccountConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ak: str | None = None
     sk: str | None = None
     bearer_token: str | None = None
+    quota: Limits | None = None
     script: list[dict[str, Any]] = []
 
 
@@ -114,6 +116,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         skew: seconds that a client's clock may be off.
         forms: which forms of the hmac string are accepted, in the order they are tried.
         models: ``known`` answers 401 to a v2 model that the table does not hold, as the service does; ``any`` takes it.
+        quota: ``documented`` gives text_generation its 100 requests a second; ``none`` limits nobody who is not limited
+            by `AccountConfig.quota` or a test.
         ttft, interval: seconds to the first content and between pieces, for streams whose step says nothing else.
         journal: how many requests are remembered.
         accounts: the first one is the default account.
@@ -124,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     skew: Annotated[float, msgspec.Meta(gt=0)] = 300.0
     forms: tuple[HmacForm, ...] = ALL_FORMS
     models: Literal["known", "any"] = "known"
+    quota: Literal["none", "documented"] = "none"
     ttft: Seconds = 0.0
     interval: Seconds = 0.0
     journal: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] = 10_000

@@ -11,6 +11,7 @@ from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Literal
 
 from mock_server.journal import Journal
+from mock_server.quota import Limits, Quotas
 from mock_server.scenario import Script
 from mock_server.settings import Settings
 from qfkit.clock import SYSTEM_CLOCK, Clock
@@ -39,6 +40,7 @@ class Account:
     credentials: Credentials
     journal: Journal
     script: Script
+    quotas: Quotas
 
 
 @dataclass(slots=True, eq=False)
@@ -100,7 +102,9 @@ class State:
                 raise DuplicateCredentials(
                     f"{what}: another account of this server has it already; every account needs keys of its own"
                 )
-            account = Account(name, complete, Journal(self.settings.journal), Script())
+            built_in = None if self.settings.quota == "documented" else Limits()
+            quotas = Quotas(self.clock, default=built_in)
+            account = Account(name, complete, Journal(self.settings.journal), Script(), quotas)
             self._accounts[name] = account
             for field, index in self._indexes():
                 if (key := getattr(complete, field)) is not None:
