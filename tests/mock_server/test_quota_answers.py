@@ -42,9 +42,9 @@ REFUSALS = [
 def test_each_dialect_refuses_in_its_own_way(server, dialect, limits, code, status):
     account = server.account()
     account.quota(**limits)
-    with Client(server.url, account.credentials, dialect, retry=RetryPolicy(attempts=1)) as client:
-        with pytest.raises(APIError) as caught:
-            client.chat("你好,请介绍一下你自己")
+    once = RetryPolicy(attempts=1)
+    with Client(server.url, account.credentials, dialect, retry=once) as client, pytest.raises(APIError) as caught:
+        client.chat("你好,请介绍一下你自己")
     assert (caught.value.code, caught.value.status) == (code, status)
     entry = account.requests[-1]
     assert entry.answered_by == "quota"
