@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from hmac import compare_digest
 from urllib.parse import parse_qs
 
+import msgspec
+
 from mock_server.state import Account, State
 from qfkit.protocol.dialects import Route
 from qfkit.protocol.http import HttpRequest
@@ -33,8 +35,7 @@ class Refusal:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What authentication found.
 
     Attributes:

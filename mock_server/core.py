@@ -11,20 +11,19 @@ from functools import partial
 from http import HTTPStatus
 
 from mock_server import replies
+from mock_server.asking import Asked, read
 from mock_server.auth import Outcome, authenticate
 from mock_server.delivery import Reply
 from mock_server.grants import GRANTS
 from mock_server.journal import Entry
 from mock_server.quota import UNLIMITED, Granted, Refused, error_code
-from mock_server.saying import Call, prompt_tokens, wants_stream
+from mock_server.saying import Call
 from mock_server.scenario import Failure
 from mock_server.state import Account, State
-from qfkit.protocol.dialects import FIELDS, TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
+from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
 from qfkit.protocol.errors import ErrorSpec, lookup, translate
 from qfkit.protocol.http import HttpRequest
-from qfkit.protocol.messages import Json
-from qfkit.protocol.models import Model, by_endpoint, by_name
-from qfkit.protocol.validation import Problem, decode_object, validate
+from qfkit.protocol.validation import Problem
 
 logger = logging.getLogger("qfkit.mock")
 
@@ -40,15 +39,6 @@ _METHOD_CODES: dict[str, tuple[str, int | str]] = {
     "iam": ("iam", "InvalidHTTPRequest"),
     "console": ("iam", "InvalidHTTPRequest"),
 }
-
-#: v1 operations at which any name may be a service of the user's own (3.1).
-_OPEN_FAMILIES = frozenset({"chat", "completions", "plugin", "plugins", "tokenizer"})
-
-#: Operations that have a field ``messages``.
-_WITH_MESSAGES = frozenset(key for key, fields in FIELDS.items() if any(field.name == "messages" for field in fields))
-
-#: v2 operation -> the kind of model that serves it.
-_KINDS = {"chat": "chat", "embeddings": "embeddings", "rerank": "reranker", "images": "text2image"}
 
 #: v2 has two rows named invalid_model; the one for a model that does not exist is live (5.2).
 _UNKNOWN_MODEL: dict[str, tuple[str, int | str]] = {"v1": ("v1", 3), "v2": ("v2", "invalid_model")}
@@ -154,26 +144,18 @@ class _Visit:
             account.journal.add(entry)
 
     def _infer(self, found: Route, account: Account) -> Reply:
-        body: Json = {}
-        model, unknown = self._v1_model(found)
-        if not unknown and found.methods != ("GET",):
-            decoded = decode_object(found.dialect, self._request.body)
-            if isinstance(decoded, Problem):
-                return self._refuse_problem(found, decoded)
-            self._entry.json = decoded
-            body = _without_foreign_messages(decoded, found)
-            self._entry.stream = wants_stream(found, body)
-            if found.dialect == "v2":
-                model, unknown = self._v2_model(found, body)
-        if unknown:
-            self._entry.diagnosis, self._entry.answered_by = unknown, "validation"
+        entry, settings = self._entry, self._state.settings
+        asked = read(found, self._request.body, any_model=settings.models == "any")
+        entry.model, entry.stream = asked.model_name, asked.streamed
+        if asked.unknown:
+            entry.diagnosis, entry.answered_by = asked.unknown, "validation"
             return self._reply_error(_row(*_UNKNOWN_MODEL[found.dialect]))
-        if problem := validate(found.dialect, found.operation, body, model=model, size=len(self._request.body)):
-            return self._refuse_problem(found, problem)
-        if found.methods != ("GET",) and (refused := self._over_quota(found, account, body, model)):
+        if asked.problem:
+            return self._refuse_problem(found, asked.problem)
+        if found.methods != ("GET",) and (refused := self._over_quota(found, account, asked)):
             return refused
         taken = account.script.take()
-        self._entry.answered_by = taken.name
+        entry.answered_by = taken.name
         if isinstance(taken.action, Failure):
             spec = translate(taken.action.code, found.dialect)
             reply = self._reply_error(spec, taken.action.message)
@@ -183,24 +165,23 @@ class _Visit:
             request=self._request,
             route=found,
             account=account,
-            settings=self._state.settings,
-            body=body,
-            model=model,
+            settings=settings,
+            asked=asked,
             request_id=self._request_id,
             uuid=self._state.uuid(),
-            now=self._entry.time,
+            now=entry.time,
             admission=self._admission,
         )
         return replies.build(call, taken.action)
 
-    def _over_quota(self, found: Route, account: Account, body: Json, model: Model | None) -> Reply | None:
+    def _over_quota(self, found: Route, account: Account, asked: Asked) -> Reply | None:
         """The refusal of a request that no longer fits; one that fits is counted.
 
         After validation, since a quota of tokens needs the parsed body, and before the script, so that a refused
         request uses up no step.
         """
-        quota = account.quotas.of(model.name if model else self._entry.model or found.dialect)
-        admission = quota.admit(prompt_tokens(body) if quota.counts_tokens else 0)
+        quota = account.quotas.of(asked.model_name or found.dialect)
+        admission = quota.admit(asked.tokens)
         if not isinstance(admission, Refused):
             self._admission = admission
             return None
@@ -212,33 +193,6 @@ class _Visit:
         elif found.dialect == "v1":
             reply.headers += admission.remaining.headers()  # the documented 336501 carries them (6)
         return reply
-
-    def _v1_model(self, found: Route) -> tuple[Model | None, str | None]:
-        """The model that a v1 path names, and why the service would not know it."""
-        if found.endpoint is None:
-            return None, None
-        model = by_endpoint(found.endpoint)
-        self._entry.model = model.name if model else found.endpoint.rstrip("/").rpartition("/")[2]
-        return model, None if model or found.operation in _OPEN_FAMILIES else f"v1 has no endpoint {found.endpoint}"
-
-    def _v2_model(self, found: Route, body: Json) -> tuple[Model | None, str | None]:
-        """The model that a v2 body names, and why the service would not know it, or not for this."""
-        name = body.get("model")
-        if not isinstance(name, str) or not name:
-            return None, None  # validation says what is wrong with it
-        self._entry.model = name
-        model = by_name(name)
-        if model and "v2" not in model.dialects:
-            model = None
-        if self._state.settings.models == "any":
-            return model, None
-        if model:
-            fits = model.kind == _KINDS[found.operation]
-            return model, None if fits else f"{model.name} is for {model.kind}, not for {found.operation}"
-        return None, (
-            f"the mock knows no model {name[:60]!r} (the service answers 401 to those); "
-            "start it with models='any' (YAML: models: any) to accept every name"
-        )
 
     # Refusals
 
@@ -280,13 +234,6 @@ class _Visit:
 
     def _uuid(self) -> str:
         return self._state.uuid()
-
-
-def _without_foreign_messages(body: Json, found: Route) -> Json:
-    """The body without ``messages`` where the operation has no such field: unknown fields are ignored [guess]."""
-    if "messages" not in body or (found.dialect, found.operation) in _WITH_MESSAGES:
-        return body
-    return {name: value for name, value in body.items() if name != "messages"}
 
 
 def _usual_headers(spec: ErrorSpec) -> list[tuple[str, str]]:

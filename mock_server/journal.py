@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+import msgspec
+
 from mock_server.delivery import Reply, Timing
 from qfkit.protocol.credentials import mask
 from qfkit.protocol.http import HeaderItems, HttpRequest
@@ -33,7 +35,6 @@ class Entry:
         scheme: auth scheme it used, None when it used none.
         signature: the verdict on its signature (``hmac`` and ``bce-auth-v1``), else None.
         auth_error: why it was not let in, None when it was.
-        json: the body as decoded JSON, None when it is none.
         model: the model it asked for.
         stream: it asked for a stream.
         status, error_code, error_message: the answer; no code on success.
@@ -56,7 +57,6 @@ class Entry:
     scheme: str | None = None
     signature: Verification | None = None
     auth_error: str | None = None
-    json: Any = None
     model: str | None = None
     stream: bool = False
     status: int = 0
@@ -73,6 +73,14 @@ class Entry:
     def path(self) -> str:
         """The target without its query."""
         return self.target.partition("?")[0]
+
+    @property
+    def json(self) -> Any:
+        """The body as decoded JSON, made anew each time; None when it is none."""
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return None
 
     @property
     def ok(self) -> bool:
@@ -110,7 +118,7 @@ class Entry:
             "scheme": self.scheme,
             "signature": self.signature.to_dict() if self.signature else None,
             "auth_error": self.auth_error,
-            "body": self.json if self.json is not None else self.body.decode("utf-8", "replace"),
+            "body": self.body.decode("utf-8", "replace") if (decoded := self.json) is None else decoded,
             "model": self.model,
             "stream": self.stream,
             "status": self.status,

@@ -81,7 +81,7 @@ def _chat(call: Call, answer: Answer) -> Reply:
     call.admission.settle(said.prompt_tokens + said.completion_tokens)
     headers = _headers(call, said.prompt_tokens)
     dialect = call.route.dialect
-    if not call.streamed:
+    if not call.asked.streamed:
         return reply_json(_WHOLE[dialect](call, said), headers)
     lines = dialect == "text_generation" and "text/event-stream" not in (call.request.header("accept") or "")
     times = _times(call, answer, said)
@@ -262,7 +262,7 @@ _EVENTS: dict[str, Callable[[Call, Said, Sequence[float]], Iterator[Json]]] = {
 def _embeddings(call: Call, _answer: Answer) -> Reply:
     given = call.body["input"]
     texts = [given] if isinstance(given, str) else given
-    dims = (call.model.dims if call.model else None) or 384
+    dims = (call.asked.model.dims if call.asked.model else None) or 384
     data = [
         {"object": "embedding", "embedding": generate.embedding(text, dims), "index": index}
         for index, text in enumerate(texts)
@@ -288,7 +288,7 @@ def _rerank(call: Call, _answer: Answer) -> Reply:
 
 def _text2image(call: Call, _answer: Answer) -> Reply:
     width, height = _size(call)
-    tokens = estimate(call.prompt)
+    tokens = estimate(call.asked.prompt)
     random = _image_random(call)
     data = [
         {"object": "image", "b64_image": _base64(generate.png(width, height, random)), "index": index}
@@ -324,7 +324,7 @@ def _size(call: Call) -> tuple[int, int]:
 
 
 def _image_random(call: Call) -> Random:
-    return generate.seeded(call.settings.seed, call.prompt, str(call.body.get("seed")))
+    return generate.seeded(call.settings.seed, call.asked.prompt, str(call.body.get("seed")))
 
 
 def _base64(data: bytes) -> str:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import msgspec
 
 from mock_server import generate
+from mock_server.asking import Asked
 from mock_server.faults.chunking import chunk
 from mock_server.quota import Granted
 from mock_server.scenario import Answer
@@ -16,8 +17,7 @@ from mock_server.settings import Settings
 from mock_server.state import Account
 from qfkit.protocol.dialects import Route
 from qfkit.protocol.http import HttpRequest
-from qfkit.protocol.messages import Json, content_text, last_user_text
-from qfkit.protocol.models import Model
+from qfkit.protocol.messages import Json
 from qfkit.protocol.tokens import estimate
 
 #: How each dialect says that an answer ended by itself, and that it ended in a call (3.3, 4.2).
@@ -29,40 +29,30 @@ _LIMITS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 _encode = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """A request that was let in and found valid, on its way to an answer."""
 
     request: HttpRequest
     route: Route
     account: Account
     settings: Settings
-    body: Json
-    model: Model | None
+    asked: Asked
     request_id: str
     uuid: str
     now: float
     admission: Granted
 
     @property
-    def prompt(self) -> str:
-        """What the user asked last."""
-        if "messages" in self.body:
-            return last_user_text(self.body["messages"])
-        return str(self.body.get("prompt") or self.body.get("query") or "")
-
-    @property
-    def streamed(self) -> bool:
-        """The answer is asked for as a stream; never decided by ``Accept`` (8.5)."""
-        return wants_stream(self.route, self.body)
+    def body(self) -> Json:
+        """The JSON of the request."""
+        return self.asked.body
 
     def base(self, kind: str) -> Json:
         """The members that open every answer."""
         return {"id": self.request_id, "object": kind, "created": int(self.now)}
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What a chat answer says, before it is put into a dialect."""
 
     text: str
@@ -81,20 +71,6 @@ class Said:
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
         }
-
-
-def wants_stream(route: Route, body: Json) -> bool:
-    """text_generation has a path for its streams, the other dialects a member of the body."""
-    return route.stream if route.dialect == "text_generation" else body.get("stream") is True
-
-
-def prompt_tokens(body: Json) -> int:
-    """The tokens of everything that a request asks, whatever its operation."""
-    asked = [content_text(message.get("content")) for message in body.get("messages") or ()]
-    for name in ("system", "prompt", "query", "input", "documents"):
-        value = body.get(name)
-        asked += value if isinstance(value, list) else [value] if isinstance(value, str) else []
-    return sum(map(estimate, asked))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +100,7 @@ def _wording(
 
 def say(call: Call, answer: Answer) -> Said:
     """What is said to ``call``, with the tokens it takes."""
-    dialect, body = call.route.dialect, call.body
-    # By what is asked alone, not by how: a client that switches to a stream, or sorts its keys, gets the same answer.
-    asked = [content_text(message.get("content")) for message in body["messages"]] if "messages" in body else []
+    dialect, asked = call.route.dialect, call.asked
     calls = tuple([_named_call(given, call.request_id, index) for index, given in enumerate(answer.tool_calls)])
     if answer.pieces is not None:
         text = "".join(answer.pieces)
@@ -134,26 +108,24 @@ def say(call: Call, answer: Answer) -> Said:
     else:
         words = _wording(
             seed=call.settings.seed,
-            model=call.model.name if call.model else "",
-            asked=(*asked, call.prompt),
+            model=asked.model.name if asked.model else "",
+            # By what is asked alone, not by how: who switches to a stream, or sorts the keys, gets the same answer.
+            asked=(*asked.texts, asked.prompt),
             said="" if answer.text is None and calls else answer.text,
             by=answer.delivery.chunk,
-            limit=_output_limit(body),
+            limit=_output_limit(asked.body),
         )
     finish = _CALL_FINISH[dialect] if calls else "length" if words.cut_short else _PLAIN_FINISH[dialect]
     completion = words.tokens
     if answer.reasoning or calls:
         completion += estimate(answer.reasoning) + sum(estimate(_encode(given).decode()) for given in calls)
-    prompt = sum(map(estimate, asked)) if asked else estimate(call.prompt)
-    if isinstance(system := body.get("system"), str):
-        prompt += estimate(system)
     return Said(
         text=words.text,
         pieces=words.pieces,
         reasoning=answer.reasoning,
         tool_calls=calls,
         finish=answer.finish_reason or finish,
-        prompt_tokens=max(1, prompt),
+        prompt_tokens=max(1, asked.tokens),
         completion_tokens=completion,
     )
 
