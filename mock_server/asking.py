@@ -29,8 +29,10 @@ _KINDS = {"chat": "chat", "embeddings": "embeddings", "rerank": "reranker", "ima
 _WITH_MESSAGES = frozenset(key for key, fields in FIELDS.items() if any(field.name == "messages" for field in fields))
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request's body as far as it could be read. Shared by all requests with the same bytes: nobody changes it.
+class Asked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """A request's body as far as it could be read.
+
+    Shared by all requests with the same bytes: nobody changes it, and two are the same when they are one.
 
     Attributes:
         body: the JSON, without fields that the operation ignores; empty where there is none.

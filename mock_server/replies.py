@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mock_server import generate
+from mock_server.asking import Asked
 from mock_server.delivery import Reply, Write
 from mock_server.faults.stream import Stream, stream_reply
 from mock_server.pacing import Pace
 from mock_server.saying import Call, Said, say
 from mock_server.scenario import Answer
+from qfkit.protocol.dialects import Route
 from qfkit.protocol.errors import ErrorSpec, envelope, translate
 from qfkit.protocol.messages import Json
 from qfkit.protocol.models import v2_model_objects
@@ -29,6 +31,12 @@ SSE = "text/event-stream; charset=utf-8"
 JSON_LINES = "application/x-ndjson; charset=utf-8"
 
 _encode = msgspec.json.encode
+
+#: Stand for the id and the time in events that are kept; as long as the real ones, and never made by the mock.
+_BLANK_ID = "as-QFKITBLANK"
+_BLANK_ID_BYTES, _BLANK_TIME = _BLANK_ID.encode(), b"1000000000"
+_BLANKS: dict[tuple[Route, Asked, Said], list[bytes]] = {}
+_MOST_BLANKS = 512
 
 
 def build(call: Call, action: Answer | Fault) -> Reply:
@@ -86,7 +94,7 @@ def _chat(call: Call, answer: Answer) -> Reply:
     lines = dialect == "text_generation" and "text/event-stream" not in (call.request.header("accept") or "")
     times = _times(call, answer, said)
     stream = Stream(
-        payloads=[_encode_line(data) for data in _EVENTS[dialect](call, said, times)],
+        payloads=_events(call, said, times),
         times=times,
         marked=dialect == "v2",
         lines=lines,
@@ -95,6 +103,31 @@ def _chat(call: Call, answer: Answer) -> Reply:
         error=_error_event(call, answer),
     )
     return stream_reply(stream, answer.delivery)
+
+
+def _events(call: Call, said: Said, times: Sequence[float]) -> list[bytes]:
+    """The JSON of each event of a stream, one line each.
+
+    Events of answers that are given again differ in their id and time alone. Those stand first in each, so they are
+    filled into what was encoded before.
+    """
+    build = _EVENTS[call.route.dialect]
+    if said.tool_calls:  # whose ids follow from the request's
+        return [_encode_line(data) for data in build(call, said, times)]
+    key = (call.route, call.asked, said)
+    blanks = _BLANKS.get(key)
+    if blanks is None:
+        blank = msgspec.structs.replace(call, request_id=_BLANK_ID, now=float(_BLANK_TIME))
+        blanks = [_encode_line(data) for data in build(blank, said, [0.0] * len(times))]
+        if len(_BLANKS) >= _MOST_BLANKS:
+            _BLANKS.clear()
+        _BLANKS[key] = blanks
+    given_id, now, last = call.request_id.encode(), call.now, times[-1]
+    moments = [*times[: len(blanks) - 1], last]
+    return [
+        blank.replace(_BLANK_ID_BYTES, given_id, 1).replace(_BLANK_TIME, b"%d" % (now + at), 1)
+        for blank, at in zip(blanks, moments, strict=True)
+    ]
 
 
 def _times(call: Call, answer: Answer, said: Said) -> tuple[float, ...]:
