@@ -25,8 +25,8 @@ _OPEN_FAMILIES = frozenset({"chat", "completions", "plugin", "plugins", "tokeniz
 #: v2 operation -> the kind of model that serves it.
 _KINDS = {"chat": "chat", "embeddings": "embeddings", "rerank": "reranker", "images": "text2image"}
 
-#: Operations that have a field ``messages``.
-_WITH_MESSAGES = frozenset(key for key, fields in FIELDS.items() if any(field.name == "messages" for field in fields))
+#: (dialect, operation) -> the names of its fields.
+_FIELDS = {key: frozenset(field.name for field in fields) for key, fields in FIELDS.items()}
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -80,7 +80,7 @@ def _read(route: Route, body: bytes, any_model: bool) -> Asked:
     data = decode_object(route.dialect, body)
     if isinstance(data, Problem):
         return Asked(model=model, model_name=name, problem=data)
-    if "messages" in data and (route.dialect, route.operation) not in _WITH_MESSAGES:
+    if "messages" in data and "messages" not in _FIELDS[route.dialect, route.operation]:
         del data["messages"]  # unknown fields are ignored [guess], and this one would be taken for ours
     if route.dialect == "v2":
         model, name, unknown = _v2_model(route, data, any_model)
@@ -98,7 +98,7 @@ def _read(route: Route, body: bytes, any_model: bool) -> Asked:
         streamed=streamed,
         texts=texts,
         prompt=last_user_text(data["messages"]) if texts else str(data.get("prompt") or data.get("query") or ""),
-        tokens=sum(map(estimate, [*texts, *_other_texts(data)])),
+        tokens=sum(map(estimate, [*texts, *_other_texts(route, data)])),
     )
 
 
@@ -126,9 +126,10 @@ def _v2_model(route: Route, body: Json, any_model: bool) -> tuple[Model | None, 
     return model, name, None if fits else f"{model.name} is for {model.kind}, not for {route.operation}"
 
 
-def _other_texts(body: Json) -> list[str]:
+def _other_texts(route: Route, body: Json) -> list[str]:
+    """What is asked outside of messages, in fields that the operation has: others may hold anything."""
     texts: list[str] = []
     for name in ("system", "prompt", "query", "input", "documents"):
-        value = body.get(name)
-        texts += value if isinstance(value, list) else [value] if isinstance(value, str) else []
+        if (value := body.get(name)) is not None and name in _FIELDS[route.dialect, route.operation]:
+            texts += value if isinstance(value, list) else [value]
     return texts
