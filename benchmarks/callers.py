@@ -39,7 +39,7 @@ def _session(url: str) -> Ask:
 
 
 def _qfkit(url: str, dialect: str) -> Ask:
-    from qfkit import Client, Credentials
+    from qfkit import Client, Credentials, RateLimits
 
     v2 = dialect == "v2"
     keys = (
@@ -47,7 +47,8 @@ def _qfkit(url: str, dialect: str) -> Ask:
         if v2
         else Credentials(access_key=CLIENT_KEYS.access_key, secret_key=CLIENT_KEYS.secret_key)
     )
-    client = Client(url, keys, "v2" if v2 else "text_generation", model=_MODEL)
+    dialect = "v2" if v2 else "text_generation"
+    client = Client(url, keys, dialect, model=_MODEL, limits=RateLimits.off())
     return lambda: client.chat(_MESSAGES).text
 
 

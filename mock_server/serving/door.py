@@ -192,19 +192,22 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        size = sum(len(name) + len(value) + 4 for name, value in self._headers) + len(self._url)
+        size, length, expect = len(self._url), "", ""
+        for name, value in self._headers:
+            size += len(name) + len(value) + 4
+            if len(name) == 14 and name.lower() == "content-length":
+                length = value
+            elif len(name) == 6 and name.lower() == "expect":
+                expect = value
         if size > self._limits.head_bytes:
             self._refuse(431, f"request line and headers are over {self._limits.head_bytes} bytes")
-            return
-        for name, value in self._headers:
-            lower = name.lower()
-            if lower == "content-length" and value.isdigit() and int(value) > self._limits.body_bytes:
-                self._refuse(413, f"the body is over {self._limits.body_bytes} bytes")
-                return
-            if lower == "expect" and value.lower() == "100-continue" and self._transport and not self._answering:
-                self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._door.stream_handler is not None and not self.busy and self._door.streams(self._url.decode("latin-1")):
-            self._answer_while_receiving(self._door.stream_handler)
+        elif length.isdigit() and int(length) > self._limits.body_bytes:
+            self._refuse(413, f"the body is over {self._limits.body_bytes} bytes")
+        elif expect.lower() == "100-continue" and self._transport and not self._answering:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        handler = self._door.stream_handler
+        if handler is not None and not self.busy and not self._closing and self._door.streams(self._url):
+            self._answer_while_receiving(handler)
 
     def _answer_while_receiving(self, handler: StreamHandler) -> None:
         """Hand the request on before its body is there; the body follows through a pipe."""
@@ -383,7 +386,7 @@ class Door:
         *,
         limits: Limits | None = None,
         scheme: str = "http",
-        streams: Callable[[str], bool] = lambda _target: False,
+        streams: Callable[[bytearray], bool] = lambda _target: False,
         stream_handler: StreamHandler | None = None,
     ) -> None:
         self.handler = handler

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 #: Paths under this are ours, and Flask's: the service has nothing there.
-OWN_PREFIX = "/__"
+OWN_PREFIX = b"/__"
 
 
 class Front:
@@ -100,12 +100,12 @@ class Front:
         self._done = asyncio.Event()
         flask: WsgiRunner | None = None
 
-        def for_flask(target: str) -> bool:
+        def for_flask(target: bytes | bytearray) -> bool:
             return self._all_flask or target.startswith(OWN_PREFIX)
 
         def answer(request: HttpRequest) -> Answering:
             # A request for Flask comes here only when it was pipelined behind another.
-            return ask_flask(request) if for_flask(request.target) else handle(request, self._state)
+            return ask_flask(request) if for_flask(request.target.encode("latin-1")) else handle(request, self._state)
 
         def ask_flask(request: HttpRequest, body: BodyPipe | None = None) -> asyncio.Future[Reply | LiveReply]:
             nonlocal flask

@@ -1,6 +1,9 @@
 """The reference client of Qianfan. Everything public is named here."""
 
 from qfkit.client.attempts import Attempt
+from qfkit.client.batch import Batch
+from qfkit.client.cache import Cache, CacheStats, MemoryStore, StoreUnavailable
+from qfkit.client.cache_redis import RedisStore
 from qfkit.client.client import Client
 from qfkit.client.exceptions import (
     APIError,
@@ -19,6 +22,8 @@ from qfkit.client.exceptions import (
     TimeoutExceeded,
     TransportError,
 )
+from qfkit.client.limits import Limiter, RateLimits
+from qfkit.client.operations import Embeddings, Ranked, Ranking, TokenCount
 from qfkit.client.replies import Reply
 from qfkit.client.retry import RetryPolicy
 from qfkit.client.streaming import Stream
@@ -30,23 +35,35 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "Cache",
+    "CacheStats",
     "Chunk",
     "Client",
     "ConfigurationError",
     "ConnectionFailed",
     "Credentials",
+    "Embeddings",
     "InvalidReply",
+    "Limiter",
+    "MemoryStore",
     "NotFoundError",
     "PermissionDeniedError",
     "QianfanError",
+    "Ranked",
+    "Ranking",
     "RateLimitError",
+    "RateLimits",
+    "RedisStore",
     "Reply",
     "RetryPolicy",
     "ServerError",
+    "StoreUnavailable",
     "Stream",
     "StreamError",
     "StreamTruncated",
     "TimeoutExceeded",
+    "TokenCount",
     "TransportError",
     "Usage",
 ]

@@ -28,6 +28,7 @@ class Attempt:
         waited: seconds slept before it, 0 for the first.
         wait_reason: what set that wait: our own ``backoff``, the service's ``retry-after``, or ``token-refresh`` (sent
             again, without a wait, with a fresh token). None for the first.
+        queued: seconds it was held back by the client's own `RateLimits` before it began.
     """
 
     number: int
@@ -39,14 +40,28 @@ class Attempt:
     request_id: str | None = None
     waited: float = 0.0
     wait_reason: WaitReason | None = None
+    queued: float = 0.0
 
 
 class Running:
     """An attempt under way: filled in as things become known."""
 
-    __slots__ = ("code", "ended", "error", "number", "request_id", "started", "status", "wait_reason", "waited")
+    __slots__ = (
+        "code",
+        "ended",
+        "error",
+        "number",
+        "queued",
+        "request_id",
+        "started",
+        "status",
+        "wait_reason",
+        "waited",
+    )
 
-    def __init__(self, number: int, started: float, waited: float, wait_reason: WaitReason | None) -> None:
+    def __init__(
+        self, number: int, started: float, waited: float, wait_reason: WaitReason | None, queued: float
+    ) -> None:
         self.number = number
         self.started = started
         self.ended: float | None = None
@@ -56,6 +71,7 @@ class Running:
         self.request_id: str | None = None
         self.waited = waited
         self.wait_reason = wait_reason
+        self.queued = queued
 
 
 class AttemptLog:
@@ -84,9 +100,9 @@ class AttemptLog:
         """Say that the next attempt comes after sleeping ``seconds``, and why."""
         self._waited, self._reason = seconds, reason
 
-    def start(self) -> Running:
-        """Begin the next attempt."""
-        running = Running(len(self._running) + 1, self.elapsed(), self._waited, self._reason)
+    def start(self, queued: float = 0.0) -> Running:
+        """Begin the next attempt, after ``queued`` seconds in which our own limits held it back."""
+        running = Running(len(self._running) + 1, self.elapsed(), self._waited, self._reason, queued)
         self._running.append(running)
         self._waited, self._reason = 0.0, None
         return running
@@ -112,6 +128,7 @@ class AttemptLog:
                 request_id=it.request_id,
                 waited=it.waited,
                 wait_reason=it.wait_reason,
+                queued=it.queued,
             )
             for it in self._running
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ from qfkit.client.exceptions import ConfigurationError
 from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM, V1_PREFIX, InferenceDialect
 from qfkit.protocol.messages import Json, Message, last_user_text, user_message
 from qfkit.protocol.models import MODELS, by_name
+from qfkit.protocol.tokens import estimate, estimate_messages
 
 Prompt: TypeAlias = str | Sequence[Message]
 
@@ -41,6 +42,8 @@ class Call:
         model: the model asked for, None where the service has but one.
         stream: a stream is asked for.
         preview: the first characters of what the user wrote, for the log.
+        operation: what is asked for: ``chat``, ``embeddings``, ``rerank`` or ``tokenizer``.
+        weigh: estimates its tokens, for whoever limits them; it takes as long as the text does.
     """
 
     dialect: InferenceDialect
@@ -50,6 +53,13 @@ class Call:
     model: str | None
     stream: bool
     preview: str
+    operation: str = "chat"
+    weigh: Callable[[], int] = field(default=lambda: 0, repr=False, compare=False)
+
+    @property
+    def limited_as(self) -> str:
+        """What the service limits it by: its model; and a tokenizer's limits are not those of the model's chat."""
+        return f"{self.operation} {self.model or ''}"
 
 
 def chat_call(
@@ -93,6 +103,28 @@ def chat_call(
         model=used,
         stream=stream,
         preview=last_user_text(messages)[:_PREVIEW],
+        weigh=lambda: estimate_messages(messages) + estimate(system or ""),
+    )
+
+
+def operation_call(
+    dialect: InferenceDialect, operation: str, path: str, body: Json, *, model: str | None, texts: Sequence[str]
+) -> Call:
+    """Any other request that is answered whole; ``texts`` are what the user gave, one or more.
+
+    Raises:
+        ConfigurationError: the body cannot be written as JSON.
+    """
+    return Call(
+        dialect=dialect,
+        path=path,
+        body=_encode(body),
+        accept="application/json",
+        model=model,
+        stream=False,
+        preview=texts[0][:_PREVIEW],
+        operation=operation,
+        weigh=lambda: sum(map(estimate, texts)),
     )
 
 
@@ -137,7 +169,7 @@ def _v1(messages: list[Json], system: str | None, model: str, stream: bool) -> _
         body["system"] = system
     if stream:
         body["stream"] = True
-    return V1_PREFIX + _endpoint(model), body, model
+    return V1_PREFIX + v1_endpoint(model), body, model
 
 
 def _v2(messages: list[Json], system: str | None, model: str, stream: bool) -> _Shape:
@@ -157,25 +189,31 @@ _SHAPES: dict[str, Callable[[list[Json], str | None, str, bool], _Shape]] = {
 }
 
 
-def _endpoint(model: str) -> str:
+def v1_endpoint(model: str, kind: str = "chat") -> str:
+    """Where v1 keeps ``model``, below its prefix; a path is taken as it stands.
+
+    Raises:
+        ConfigurationError: v1 has no such model of that kind; the message names the nearest.
+    """
     if model.startswith("/"):
         if "?" in model or "#" in model:
             raise ConfigurationError(f"model={model!r} is a path below the API's prefix: without ? and #")
         return model
     known = by_name(model)
-    if known is not None and known.endpoint is not None and known.kind == "chat":
+    if known is not None and known.endpoint is not None and known.kind == kind:
         return known.endpoint
-    chat = [entry.name for entry in MODELS if entry.endpoint is not None and entry.kind == "chat"]
-    near = get_close_matches(model.lower(), chat, n=3)
-    if known is not None and known.kind != "chat":
-        problem = f"{model!r} is a model for {known.kind}, not for chat"
+    names = [entry.name for entry in MODELS if entry.endpoint is not None and entry.kind == kind]
+    # There are hundreds for chat; of the other kinds so few that all are worth naming.
+    near = get_close_matches(model.lower(), names, n=3) if kind == "chat" else names
+    if known is not None and known.kind != kind:
+        problem = f"{model!r} is a model for {known.kind}, not for {kind}"
     elif known is not None:
         problem = f"v1 has no endpoint for {model!r}; dialect='v2' has the model"
     else:
         problem = f"v1 knows no model {model!r}"
     nearest = f" Nearest: {', '.join(near)}." if near else ""
     raise ConfigurationError(
-        f"{problem}.{nearest} For a service of your own give its path, as in model='/chat/my_service'"
+        f"{problem}.{nearest} For a service of your own give its path, as in model='/{kind}/my_service'"
     )
 
 

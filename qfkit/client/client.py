@@ -1,24 +1,26 @@
 """The reference client: what a correct client of Qianfan does, no more.
 
-A call passes through layers that are one verb each: ``chat`` or ``stream`` says what is asked, ``_call`` tries until
-the policy is content, ``_authenticated`` renews a stale token once, ``_attempt`` sends one request and reads it.
+The verbs are here; how a call is made, whatever it asks for, is in `caller`.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 
-from qfkit.client.answers import api_error, read_json, request_id
-from qfkit.client.attempts import AttemptLog, Running
+from qfkit.client import operations
+from qfkit.client.answers import api_error
 from qfkit.client.auth import AuthSetup, make_auth, new_nonce
+from qfkit.client.batch import Batch
+from qfkit.client.cache import Cache
+from qfkit.client.caller import Caller, Trip, log_success, logger
 from qfkit.client.calls import Call, Prompt, chat_call
 from qfkit.client.credentials import (
     APP_ID_VARIABLE,
@@ -30,24 +32,20 @@ from qfkit.client.credentials import (
 )
 from qfkit.client.events import ChunkReader
 from qfkit.client.exceptions import APIError, ConfigurationError, InvalidReply, QianfanError
+from qfkit.client.limits import Limiter, RateLimits, make_limiter
+from qfkit.client.operations import Embeddings, Ranking, TokenCount
+from qfkit.client.replay import Entry
 from qfkit.client.replies import Reply
-from qfkit.client.retry import RetryPolicy, run
-from qfkit.client.schemes import Auth, Proof
+from qfkit.client.retry import RetryPolicy
 from qfkit.client.streaming import Stream
-from qfkit.client.transport import DEFAULT_TIMEOUT, Answer, Outgoing, Transport
+from qfkit.client.transport import DEFAULT_TIMEOUT, Answer, Transport
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.credentials import Credentials
 from qfkit.protocol.dialects import BASE_URLS, INFERENCE_DIALECTS, InferenceDialect
-from qfkit.protocol.messages import Json, MalformedReply, Usage, parse_reply
+from qfkit.protocol.messages import Json, MalformedReply, parse_reply
 
-logger = logging.getLogger("qfkit.client")
 # A library is silent until its user says otherwise.
 logging.getLogger("qfkit").addHandler(logging.NullHandler())
-
-T = TypeVar("T")
-
-#: Calls of this process, over all clients: the number that ties the log lines of one call together.
-_NUMBERS = itertools.count(1)
 
 
 class Client:
@@ -70,6 +68,9 @@ class Client:
         app_id: v2, names the application (header ``appid``) when the keys have several.
         iam_base_url: where v2 buys bearer tokens with an IAM pair; None for ``base_url`` if that is not Baidu's own (a
             mock serves everything), else for the real IAM host.
+        limits: what the client keeps to by itself; None for the documented 100 requests a second of text_generation,
+            and none for v1 and v2; ``RateLimits.off()`` for none at all. A `Limiter` shares them between clients.
+        cache: keeps the answers of `chat` and `stream` for questions that come again; None for no cache.
 
     Raises:
         ConfigurationError: something does not fit; nothing is sent before the first call.
@@ -90,16 +91,20 @@ class Client:
         auth: str | None = None,
         app_id: str | None = None,
         iam_base_url: str | None = None,
+        limits: RateLimits | Limiter | None = None,
+        cache: Cache | None = None,
     ) -> None:
         if dialect not in INFERENCE_DIALECTS:
             raise ConfigurationError(f"dialect is one of {', '.join(INFERENCE_DIALECTS)}; got {dialect!r}")
         self.dialect: InferenceDialect = dialect
         self.base_url = check_base_url(base_url if base_url is not None else BASE_URLS[dialect], dialect)
         self.model = model
-        self._retry = retry if retry is not None else RetryPolicy()
         self._clock = clock
-        self._random = random if random is not None else Random()
         self._closed = False
+        self._app_id = app_id
+        if cache is not None and not isinstance(cache, Cache):
+            raise ConfigurationError(f"cache is a Cache, as in cache=Cache(ttl=3600); got {type(cache).__name__}")
+        self._cache = cache
         keys = credentials if credentials is not None else Credentials()
         if iam_base_url is None:
             iam_base_url = BASE_URLS["iam"] if is_real_host(self.base_url) else self.base_url
@@ -116,10 +121,20 @@ class Client:
                 nonce=new_nonce,
             )
             self._auth = make_auth(dialect, auth, setup)
+            self._limiter = make_limiter(limits, dialect, clock)
         except ConfigurationError:
             self._transport.close()
             raise
-        self._secrets = keys.secrets()
+        self._caller = Caller(
+            base_url=self.base_url,
+            transport=self._transport,
+            auth=self._auth,
+            retry=retry if retry is not None else RetryPolicy(),
+            limiter=self._limiter,
+            clock=clock,
+            random=random if random is not None else Random(),
+            secrets=keys.secrets(),
+        )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Client:
@@ -166,7 +181,15 @@ class Client:
         self._closed = True
         self._transport.close()
 
-    def chat(self, prompt: Prompt, *, model: str | None = None, system: str | None = None, **params: Any) -> Reply:
+    def chat(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        cache: bool = True,
+        **params: Any,
+    ) -> Reply:
         """Ask, and wait for the whole answer.
 
         Args:
@@ -174,6 +197,7 @@ class Client:
             model: another model than the client's. v1 also takes a path such as ``/chat/my_service``.
             system: instructions for the model. v2 has a message for them and v1 a field; text_generation has neither,
                 and gets them in front of the first user message.
+            cache: False to ask in any case, and not to keep the answer. Without a cache it changes nothing.
             params: further fields of the request, as the dialect names them: ``temperature``, ``top_p``,
                 ``max_output_tokens`` (v1), ``max_tokens`` … None leaves a field out.
 
@@ -183,80 +207,125 @@ class Client:
             InvalidReply: the answer is not one of this dialect.
             ConfigurationError: the arguments make no request.
         """
-        return self._call(self._prepare(prompt, model, system, params, stream=False), self._read_whole)
+        call = self._prepare(prompt, model, system, params, stream=False)
+        if self._cache is None or not cache:
+            return self._caller.call(call, self._read_whole)
+        key = self._cache.key(call, self.base_url, self._app_id)
+        return self._cache.reply(key, lambda: self._caller.call(call, self._read_whole))
 
-    def stream(self, prompt: Prompt, *, model: str | None = None, system: str | None = None, **params: Any) -> Stream:
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        cache: bool = True,
+        **params: Any,
+    ) -> Stream:
         """Ask, and get the answer as it is written. Arguments as `chat`.
 
         Returns when the first content is there; until then failures are retried and raised as by `chat`. After it the
         call is never sent again: iterating raises `StreamError`, with the text so far.
         """
-        return self._call(self._prepare(prompt, model, system, params, stream=True), self._read_stream)
+        call = self._prepare(prompt, model, system, params, stream=True)
+        if self._cache is None or not cache:
+            return self._caller.call(call, self._read_stream)
+        key = self._cache.key(call, self.base_url, self._app_id)
+        entry = self._cache.lookup(key)
+        if entry is not None:
+            return entry.stream(self.dialect, self._clock)
+        keep = partial(_keep, self._cache, key)
+        return self._caller.call(call, partial(self._read_stream, keep=keep))
+
+    def map(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        max_workers: int = 5,
+        model: str | None = None,
+        system: str | None = None,
+        **params: Any,
+    ) -> Batch[Prompt, Reply]:
+        """Ask many questions, several at a time. Answers come in the order of the questions.
+
+        Args:
+            prompts: the questions, each as for `chat`. Taken as answers are, so a generator may be endless.
+            max_workers: questions asked at once, 1 to 1000; up to 100 keep their connections.
+            model: as `chat`, for all.
+            system: as `chat`, for all.
+            params: as `chat`, for all; ``cache`` too.
+
+        Returns:
+            An iterator that gives for each question its `Reply`, or the `QianfanError` that it failed with. Close it,
+            or use it as a context manager, to cancel what has not begun.
+        """
+        self._check_open()
+
+        def ask(prompt: Prompt) -> Reply:
+            return self.chat(prompt, model=model, system=system, **params)
+
+        return Batch(ask, prompts, max_workers)
+
+    def embed(self, texts: Sequence[str], *, model: str | None = None) -> Embeddings:
+        """Turn texts into vectors (v1, v2). More texts than the model takes at once are sent in several requests.
+
+        Args:
+            texts: one or more; the models cut or refuse what is over 384 (embedding-v1), 512 (bge) or 8192 (tao-8k)
+                tokens.
+            model: None for ``embedding-v1``.
+
+        Raises:
+            ConfigurationError: the dialect has no embeddings, or the arguments make no request; nothing was sent.
+            QianfanError: as `chat`.
+        """
+        self._check_open()
+        return operations.embed(self._caller, self.dialect, texts, model)
+
+    def rerank(
+        self, query: str, documents: Sequence[str], *, top_n: int | None = None, model: str | None = None
+    ) -> Ranking:
+        """Sort documents by how well they answer a query, the best first (v1, v2).
+
+        Args:
+            query: at most 1600 characters (3.6).
+            documents: 1 to 64 of them, each at most 4096 characters.
+            top_n: how many to give back, None for all.
+            model: None for ``bce-reranker-base``.
+
+        Raises:
+            ConfigurationError, QianfanError: as `embed`.
+        """
+        self._check_open()
+        return operations.rerank(self._caller, self.dialect, query, documents, top_n=top_n, model=model)
+
+    def count_tokens(self, text: str, *, model: str | None = None) -> TokenCount:
+        """Count the tokens of a text: v1 asks the service; v2 and text_generation have no such call, and estimate.
+
+        Args:
+            text: what to count; an empty text has none.
+            model: whose tokens, None for the client's (v1).
+
+        Raises:
+            QianfanError: as `chat`, in v1.
+        """
+        self._check_open()
+        return operations.count_tokens(self._caller, self.dialect, text, model or self.model)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ConfigurationError("this client was closed; make a new one")
 
     def _prepare(
         self, prompt: Prompt, model: str | None, system: str | None, params: Mapping[str, Any], *, stream: bool
     ) -> Call:
-        if self._closed:
-            raise ConfigurationError("this client was closed; make a new one")
+        self._check_open()
         if model is not None and self.dialect == "text_generation":
             logger.warning("text_generation has no choice of model: model=%r is not sent", model)
         return chat_call(self.dialect, prompt, model=model or self.model, system=system, params=params, stream=stream)
 
-    def _call(self, call: Call, read: Callable[[_Trip, Answer], T]) -> T:
-        log = AttemptLog(self._clock)
-        number = next(_NUMBERS)
-        logger.debug(
-            "#%d %s %s %s: %r", number, call.dialect, "stream" if call.stream else "chat", call.model, call.preview
-        )
-
-        def on_retry(error: QianfanError, wait: float, reason: str) -> None:
-            logger.warning("#%d failed, next attempt in %.3f s (%s): %s", number, wait, reason, error.summary)
-
-        try:
-            return run(
-                self._retry,
-                lambda: self._authenticated(call, read, log, number),
-                clock=self._clock,
-                random=self._random,
-                log=log,
-                on_retry=on_retry,
-            )
-        except QianfanError as error:
-            error.attempts = log.attempts()
-            logger.error("#%d failed in %.3f s: %s", number, log.elapsed(), error.summary)  # noqa: TRY400 - the caller gets the traceback
-            raise
-
-    def _authenticated(self, call: Call, read: Callable[[_Trip, Answer], T], log: AttemptLog, number: int) -> T:
-        trip = _Trip(call, self._auth, self._secrets, log, number)
-        try:
-            return self._attempt(trip, read)
-        except APIError as error:
-            if log.refreshed or not self._auth.renew(error, trip.proof):
-                raise
-            logger.info("#%d token refused (%s), sending again with a new one", number, error.code)
-        log.wait(0.0, "token-refresh")
-        return self._attempt(_Trip(call, self._auth, self._secrets, log, number), read)
-
-    def _attempt(self, trip: _Trip, read: Callable[[_Trip, Answer], T]) -> T:
-        call, log, running = trip.call, trip.log, trip.running
-        outgoing = Outgoing(
-            "POST",
-            self.base_url + call.path,
-            call.body,
-            {"Content-Type": "application/json", "Accept": call.accept},
-        )
-        try:
-            answer = self._transport.send(outgoing, trip.sign, stream=call.stream)
-            running.status = answer.status
-            running.request_id = request_id(answer.headers)
-            return read(trip, answer)
-        except QianfanError as error:
-            log.end(running, error)
-            raise
-
-    def _read_whole(self, trip: _Trip, answer: Answer) -> Reply:
+    def _read_whole(self, trip: Trip, answer: Answer) -> Reply:
         call, log = trip.call, trip.log
-        data = read_json(call.dialect, answer, now=self._clock.time(), secrets=trip.secrets)
+        data = self._caller.read_json(trip, answer)
         try:
             said = parse_reply(call.dialect, data)
         except MalformedReply as error:
@@ -271,23 +340,33 @@ class Client:
             latency=log.elapsed(),
             headers=answer.headers,
         )
-        _log_success(trip.number, reply.latency, len(reply.attempts), reply.usage)
+        if reply.usage is not None:
+            trip.slot.settle(reply.usage.total_tokens)
+        log_success(trip.number, reply.latency, len(reply.attempts), reply.usage)
         return reply
 
-    def _read_stream(self, trip: _Trip, answer: Answer) -> Stream:
-        call, number = trip.call, trip.number
+    def _read_stream(
+        self, trip: Trip, answer: Answer, keep: Callable[[Stream, list[Json]], None] | None = None
+    ) -> Stream:
+        call, number, slot = trip.call, trip.number, trip.slot
         is_json = "json" in answer.headers.get("Content-Type", "").lower()
         # v1 and v2 answer with plain JSON instead of a stream when they refuse (3.5, 5.2).
         if not 200 <= answer.status < 300 or (is_json and call.dialect != "text_generation"):
-            read_json(call.dialect, answer, now=self._clock.time(), secrets=trip.secrets)
+            self._caller.read_json(trip, answer)
             raise InvalidReply(f"the {call.dialect} service sent a whole answer where a stream was asked for")
 
         def check(event: Json) -> APIError | None:
             return api_error(call.dialect, 200, answer.headers, event, now=self._clock.time(), secrets=trip.secrets)
 
+        record: list[Json] | None = None if keep is None else []
+
         def on_end(stream: Stream, error: QianfanError | None) -> None:
             if error is None:
-                _log_success(number, stream.latency, len(stream.attempts), stream.usage)
+                if stream.usage is not None:
+                    slot.settle(stream.usage.total_tokens)
+                log_success(number, stream.latency, len(stream.attempts), stream.usage)
+                if keep is not None and record is not None:
+                    keep(stream, record)
             else:
                 logger.error("#%d stream failed in %.3f s: %s", number, stream.latency, error.summary)
 
@@ -299,42 +378,14 @@ class Client:
             model=call.model,
             request_id=trip.running.request_id,
             on_end=on_end,
+            on_close=slot.release,
+            record=record,
         )
         stream.open()
         return stream
 
 
-class _Trip:
-    """One attempt on its way: what is sent, what proved who sent it, what must not be written down."""
-
-    __slots__ = ("_auth", "_known", "call", "log", "number", "proof", "running")
-
-    def __init__(self, call: Call, auth: Auth, secrets: tuple[str, ...], log: AttemptLog, number: int) -> None:
-        self._auth = auth
-        self._known = secrets
-        self.call = call
-        self.log = log
-        self.number = number
-        self.proof = Proof()
-        self.running: Running = log.start()
-
-    def sign(self, request: requests.PreparedRequest) -> None:
-        """Prove who asks."""
-        self.proof = self._auth.authorize(request)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The keys, and the token or signature of this attempt."""
-        return (*self._known, *self.proof.sensitive)
-
-
-def _log_success(number: int, seconds: float, attempts: int, usage: Usage | None) -> None:
-    used = usage or Usage()
-    logger.info(
-        "#%d answered in %.3f s, attempts: %d, tokens: %d in, %d out",
-        number,
-        seconds,
-        attempts,
-        used.prompt_tokens,
-        used.completion_tokens,
-    )
+def _keep(cache: Cache, key: str, stream: Stream, events: list[Json]) -> None:
+    # A function of its own, and no method: a stream that its reader drops must not be held by what would keep it.
+    if events:  # else the service said only that it was done
+        cache.store(key, Entry.of(stream.reply(), tuple(events)))

@@ -29,6 +29,8 @@ class Reply:
         latency: seconds from the call to the end of the answer, waits included.
         headers: of the answer; names in any case.
         raw: the answer's JSON; for a stream the last event's.
+        cached: it comes from the client's cache, and ``attempts`` is empty; ``request_id`` is of the request that was
+            once made for it.
     """
 
     text: str
@@ -46,6 +48,7 @@ class Reply:
     latency: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     raw: Json = field(default_factory=dict, repr=False)
+    cached: bool = False
 
     def __str__(self) -> str:
         return self.text

@@ -6,7 +6,7 @@ import copy
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from qfkit.client.attempts import Attempt, AttemptLog, Running
 from qfkit.client.events import ChunkReader
@@ -19,8 +19,28 @@ from qfkit.client.exceptions import (
     TransportError,
 )
 from qfkit.client.replies import Reply
-from qfkit.client.transport import Answer
 from qfkit.protocol.messages import Chunk, Json, Usage
+
+
+class Source(Protocol):
+    """Where the bytes of a stream come from: an `Answer`, or a recording."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Of the HTTP answer."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, in the pieces in which they arrive."""
+        ...
+
+    def finish(self) -> None:
+        """Read what may still follow, then close."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection. Safe to repeat."""
+        ...
 
 
 class Stream(Iterator[Chunk]):
@@ -39,6 +59,7 @@ class Stream(Iterator[Chunk]):
         latency: seconds from the start of the call to the last chunk handed out.
         headers: of the HTTP answer; names in any case.
         request_id: the service's id of the request.
+        cached: it is replayed from the client's cache; nothing was sent.
 
     Raises:
         StreamTruncated: it ended, or stalled for the read timeout, before the service said that it was done.
@@ -48,13 +69,16 @@ class Stream(Iterator[Chunk]):
     def __init__(
         self,
         *,
-        answer: Answer,
+        answer: Source,
         reader: ChunkReader,
         log: AttemptLog,
         running: Running,
         model: str | None,
         request_id: str | None,
         on_end: Callable[[Stream, QianfanError | None], None],
+        on_close: Callable[[], None],
+        record: list[Json] | None = None,
+        cached: bool = False,
     ) -> None:
         self._answer = answer
         self._pieces = answer.chunks()
@@ -62,6 +86,9 @@ class Stream(Iterator[Chunk]):
         self._log = log
         self._running = running
         self._on_end = on_end
+        self._on_close = on_close  # may come more than once, and from a finalizer
+        self._record = record  # of the events handed out, for a cache
+        self.cached = cached
         self._ready: deque[Chunk] = deque()
         self._failures: list[QianfanError] = []  # one at most; popped when raised, see `raise_if`
         self._ended = False
@@ -164,6 +191,7 @@ class Stream(Iterator[Chunk]):
             latency=self.latency,
             headers=self.headers,
             raw=last,
+            cached=self.cached,
         )
 
     def close(self) -> None:
@@ -183,8 +211,9 @@ class Stream(Iterator[Chunk]):
 
     def __del__(self) -> None:
         # Nothing in here refers back to the stream, so a loop left by `break` closes its connection at once.
-        if "_answer" in self.__dict__:
+        if "_on_close" in self.__dict__:
             self._answer.close()
+            self._on_close()
 
     def _pull(self) -> None:
         """Read once: chunks go to ``_ready``, what went wrong to ``_failures``."""
@@ -219,6 +248,7 @@ class Stream(Iterator[Chunk]):
         if not self._reader.done:
             self._log.end(self._running, failure)
         self._answer.close()
+        self._on_close()
 
     def _spoiled(self, failure: QianfanError) -> StreamError:
         """``failure``, now that content has been handed out: no retry, and the text so far comes along."""
@@ -246,6 +276,8 @@ class Stream(Iterator[Chunk]):
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._last = raw = chunk.raw
+        if self._record is not None:
+            self._record.append(raw)
         if isinstance(found := raw.get("id"), str):
             self.id = found
             self.request_id = self.request_id or found
