@@ -44,6 +44,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         tokens: of everything that is asked.
         unknown: why the service would not know the model, None when it does.
         problem: why the service refuses the body, None when it does not.
+        remembered: the body is one of those that are kept, so that what follows from it may be kept as well.
     """
 
     body: Json = {}
@@ -55,6 +56,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     tokens: int = 0
     unknown: str | None = None
     problem: Problem | None = None
+    remembered: bool = False
 
 
 def read(route: Route, body: bytes, *, any_model: bool) -> Asked:
@@ -99,6 +101,7 @@ def _read(route: Route, body: bytes, any_model: bool) -> Asked:
         texts=texts,
         prompt=last_user_text(data["messages"]) if texts else str(data.get("prompt") or data.get("query") or ""),
         tokens=sum(map(estimate, [*texts, *_other_texts(route, data)])),
+        remembered=len(body) <= _REMEMBERED_BYTES,
     )
 
 

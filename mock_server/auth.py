@@ -69,9 +69,7 @@ def _hmac(request: HttpRequest, state: State) -> Outcome:
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
     # As verification reads them: a replay with a blank added to a header is still that replay.
     fields = {name.lower(): value.strip(" \t") for name, value in request.headers}
-    first = state.seen_before(
-        fields["x-bce-accesskey"], fields["x-bce-nonce"], fields["x-bce-timestamp"], fields["x-bce-signature"], now
-    )
+    first = state.seen_before(fields["x-bce-nonce"], fields["x-bce-signature"], now)
     if first is not None:
         result = replayed(result, age=now - first)
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))

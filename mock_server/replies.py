@@ -112,7 +112,7 @@ def _events(call: Call, said: Said, times: Sequence[float]) -> list[bytes]:
     filled into what was encoded before.
     """
     build = _EVENTS[call.route.dialect]
-    if said.tool_calls:  # whose ids follow from the request's
+    if said.tool_calls or not call.asked.remembered:  # ids of tool calls follow from the request's
         return [_encode_line(data) for data in build(call, said, times)]
     key = (call.route, call.asked, said)
     blanks = _BLANKS.get(key)

@@ -83,13 +83,20 @@ class _Wording:
     cut_short: bool = False
 
 
-@lru_cache(maxsize=1024)  # a load test asks the same few things over and over, and the wording depends on nothing else
-def _wording(
-    *, seed: int, model: str, asked: tuple[str, ...], said: str | None, by: str | int | None, limit: int | None
-) -> _Wording:
-    """What is answered to ``asked``: ``said``, or something made up, which keeps to ``limit`` tokens."""
-    random = generate.seeded(seed, model, *asked)
-    text = generate.answer(asked[-1], random) if said is None else said
+@lru_cache(maxsize=1024)
+def _remembered(asked: Asked, seed: int, said: str | None, by: str | int | None) -> _Wording:
+    return _worded(asked, seed, said, by)
+
+
+def _worded(asked: Asked, seed: int, said: str | None, by: str | int | None) -> _Wording:
+    """What is answered to ``asked``: ``said``, or something made up, which keeps to the limit that was asked for.
+
+    By what is asked alone, not by how: who switches to a stream, or sorts the keys, gets the same answer.
+    """
+    model = asked.model.name if asked.model else ""
+    limit = _output_limit(asked.body)
+    random = generate.seeded(seed, model, *asked.texts, asked.prompt)
+    text = generate.answer(asked.prompt, random) if said is None else said
     pieces = tuple(generate.pieces(text, random)) if by is None else chunk(text, by)
     if said is not None or limit is None or estimate(text) <= limit:
         return _Wording(text, pieces, estimate(text))
@@ -106,15 +113,9 @@ def say(call: Call, answer: Answer) -> Said:
         text = "".join(answer.pieces)
         words = _Wording(text, answer.pieces, estimate(text))
     else:
-        words = _wording(
-            seed=call.settings.seed,
-            model=asked.model.name if asked.model else "",
-            # By what is asked alone, not by how: who switches to a stream, or sorts the keys, gets the same answer.
-            asked=(*asked.texts, asked.prompt),
-            said="" if answer.text is None and calls else answer.text,
-            by=answer.delivery.chunk,
-            limit=_output_limit(asked.body),
-        )
+        said = "" if answer.text is None and calls else answer.text
+        word = _remembered if asked.remembered else _worded
+        words = word(asked, call.settings.seed, said, answer.delivery.chunk)
     finish = _CALL_FINISH[dialect] if calls else "length" if words.cut_short else _PLAIN_FINISH[dialect]
     completion = words.tokens
     if answer.reasoning or calls:

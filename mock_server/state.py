@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
@@ -20,8 +20,8 @@ from qfkit.protocol.credentials import Credentials
 #: Lifetime of an OAuth access token, seconds (wire reference 2.1).
 ACCESS_TOKEN_LIFE = 2_592_000
 
-#: Signed requests that are remembered, to know them again: some 25 MB, and at 1000 a second a minute and a half.
-REMEMBERED = 100_000
+#: Signed requests that are remembered, to know them again: under 20 MB, and at 1000 a second most of a minute.
+REMEMBERED = 50_000
 
 #: Wrong signatures that are explained in one second; those beyond are refused with the plain verdict.
 EXPLANATIONS = 20
@@ -77,8 +77,7 @@ class State:
         self._by_api_key: dict[str, Account] = {}
         self._tokens: dict[str, Token] = {}
         self._explained_since, self._explained = self.clock.monotonic(), 0
-        self._seen: dict[tuple[str, str, str, str], float] = {}
-        self._seen_order: deque[tuple[float, tuple[str, str, str, str]]] = deque()
+        self._seen: OrderedDict[str, float] = OrderedDict()
 
     # Accounts
 
@@ -189,21 +188,21 @@ class State:
 
     # Replay
 
-    def seen_before(self, access_key: str, nonce: str, timestamp: str, signature: str, now: float) -> float | None:
+    def seen_before(self, nonce: str, signature: str, now: float) -> float | None:
         """When this very signed request was first seen, or None if it is new; it is then remembered.
 
         A time stamp may be ``skew`` seconds ahead of us and is good until it is as much behind, so a request is
         remembered for twice the skew, until it is refused for its age; at most the latest `REMEMBERED` are.
         """
-        key = (access_key, nonce, timestamp, signature)
+        # The signature stands for whoever made it and for the time it covers; in form A it does not cover the nonce.
+        key = f"{signature} {nonce}"
         with self._lock:
             oldest = now - 2 * self.settings.skew
-            while self._seen_order and (self._seen_order[0][0] < oldest or len(self._seen_order) >= REMEMBERED):
-                self._seen.pop(self._seen_order.popleft()[1], None)
+            while self._seen and (len(self._seen) >= REMEMBERED or next(iter(self._seen.values())) < oldest):
+                self._seen.popitem(last=False)
             if (first := self._seen.get(key)) is not None:
                 return first
             self._seen[key] = now
-            self._seen_order.append((now, key))
             return None
 
     # Explanations

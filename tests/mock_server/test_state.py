@@ -54,7 +54,7 @@ def test_a_token_lives_as_long_as_it_says_and_ends_when_told():
 def test_a_signed_request_is_remembered_until_its_age_refuses_it():
     clock = Clock()
     state = State(Settings(skew=10), clock)
-    seen = ("key", "nonce", "1", "signature")
+    seen = ("nonce", "signature")
     assert state.seen_before(*seen, clock.now) is None
     first = clock.now
     clock.sleep(20)
