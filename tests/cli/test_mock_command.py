@@ -124,3 +124,19 @@ def test_keys_on_the_command_line_and_accounts_in_the_file_do_not_go_together(tm
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "names the accounts" in errors
+
+
+def test_sigterm_lets_an_open_stream_end():
+    process = start("--port", "0", "--json", "--interval", "0.02")
+    ready = json.loads(process.stdout.readline())
+    body = {"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "你好"}], "stream": True}
+    headers = {"Authorization": f"Bearer {ready['env']['OPENAI_API_KEY']}"}
+    with requests.post(
+        f"{ready['url']}/v2/chat/completions", json=body, headers=headers, stream=True, timeout=10
+    ) as response:
+        lines = response.iter_lines()
+        assert next(lines).startswith(b"data: ")
+        process.send_signal(signal.SIGTERM)
+        assert b"data: [DONE]" in list(lines)
+    assert process.wait(timeout=20) == 0
+    process.communicate()
