@@ -134,9 +134,10 @@ def test_what_is_not_http_or_too_large_is_refused_in_words(data, status):
         assert door.talk(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_slow_sender_is_cut_off_and_others_are_served_meanwhile():
+@pytest.mark.parametrize("rest", [b"", b"Content-Length: 5\r\n\r\nab", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"])
+def test_a_slow_sender_is_cut_off_and_others_are_served_meanwhile(rest):
     with opened() as door, door.connect() as slow:
-        slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
+        slow.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + rest)
         assert door.talk(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
         assert read_all(slow).startswith(b"HTTP/1.1 408 ")
 
