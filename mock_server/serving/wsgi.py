@@ -188,15 +188,20 @@ class WsgiRunner:
                 live.push(None)
         except Gone:
             return
+        except ConnectionError:  # the script breaks the answer off here
+            self._break_off(future, live, b"")
         except Exception:
-            # The app broke off, by script or by a bug. Without a head the service's own words are still possible.
-            if live is None:
-                logger.exception("the Flask app failed on %s %s", request.method, request.path)
-                self._settle(future, Reply(500, [], (Write(0.0, b"qfkit bug: see the log of the mock\n"),)))
-            else:
-                live.head.ending = "cut"
-                with contextlib.suppress(Gone):
-                    live.push(None)
+            logger.exception("the Flask app failed on %s %s", request.method, request.path)
+            self._break_off(future, live, b"qfkit bug: see the log of the mock\n")
+
+    def _break_off(self, future: asyncio.Future[Reply | LiveReply], live: LiveReply | None, words: bytes) -> None:
+        """End an answer before its end; one without a head yet gets an error status and ``words``."""
+        if live is None:
+            self._settle(future, Reply(500, [], (Write(0.0, words),)))
+            return
+        live.head.ending = "cut"
+        with contextlib.suppress(Gone):
+            live.push(None)
 
     def _settle(self, future: asyncio.Future[Reply | LiveReply], reply: Reply | LiveReply) -> None:
         self._loop.call_soon_threadsafe(lambda: None if future.done() else future.set_result(reply))

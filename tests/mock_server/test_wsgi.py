@@ -105,18 +105,20 @@ def test_an_app_that_breaks_is_logged_and_answered(caplog):
     assert "oops" in caplog.text
 
 
-def test_an_app_that_breaks_off_leaves_its_body_incomplete():
+@pytest.mark.parametrize(("error", "logged"), [(ConnectionAbortedError, False), (KeyError, True)])
+def test_an_app_that_breaks_off_leaves_its_body_incomplete_and_a_bug_is_logged(caplog, error, logged):
     def half(_environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
         yield b"half"
-        raise ConnectionAbortedError
+        raise error("oops")
 
-    with serving(half) as port, connected(port) as sock:
+    with caplog.at_level(logging.ERROR, "qfkit.mock"), serving(half) as port, connected(port) as sock:
         sock.sendall(CHUNKED % b"/" + b"0\r\n\r\n")
         received = b""
         while part := sock.recv(1000):
             received += part
     assert received.endswith(b"\r\n\r\n4\r\nhalf\r\n")
+    assert ("oops" in caplog.text) == logged
 
 
 def test_a_client_that_hangs_up_ends_the_app():
