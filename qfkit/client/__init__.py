@@ -2,6 +2,7 @@
 
 from qfkit.client.attempts import Attempt
 from qfkit.client.batch import Batch
+from qfkit.client.budget import RetryBudget
 from qfkit.client.cache import Cache, CacheStats, MemoryStore, StoreUnavailable
 from qfkit.client.cache_redis import RedisStore
 from qfkit.client.client import Client
@@ -56,6 +57,7 @@ __all__ = [
     "RateLimits",
     "RedisStore",
     "Reply",
+    "RetryBudget",
     "RetryPolicy",
     "ServerError",
     "StoreUnavailable",

@@ -18,6 +18,7 @@ import requests
 
 from qfkit.client.answers import read_json, request_id
 from qfkit.client.attempts import AttemptLog, Running
+from qfkit.client.budget import Purse
 from qfkit.client.calls import Call
 from qfkit.client.exceptions import APIError, QianfanError
 from qfkit.client.limits import Limiter, Slot
@@ -75,6 +76,7 @@ class Caller:
         clock: time, and how to sleep.
         random: where jitter is drawn.
         secrets: what to strike out of whatever is written.
+        purse: what is left of the policy's retry budget, None where it has none.
     """
 
     base_url: str
@@ -85,6 +87,7 @@ class Caller:
     clock: Clock
     random: Random
     secrets: tuple[str, ...]
+    purse: Purse | None = None
 
     def call(self, call: Call, read: Callable[[Trip, Answer], T]) -> T:
         """Make ``call`` until ``read`` is content with an answer.
@@ -108,6 +111,7 @@ class Caller:
                 random=self.random,
                 log=log,
                 on_retry=on_retry,
+                purse=self.purse,
             )
         except QianfanError as error:
             error.attempts = log.attempts()

@@ -19,6 +19,7 @@ from qfkit.client import operations
 from qfkit.client.answers import api_error
 from qfkit.client.auth import AuthSetup, make_auth, new_nonce
 from qfkit.client.batch import Batch
+from qfkit.client.budget import Purse
 from qfkit.client.cache import Cache
 from qfkit.client.caller import Caller, Trip, log_success, logger
 from qfkit.client.calls import Call, Prompt, chat_call
@@ -125,11 +126,13 @@ class Client:
         except ConfigurationError:
             self._transport.close()
             raise
+        policy = retry if retry is not None else RetryPolicy()
         self._caller = Caller(
             base_url=self.base_url,
             transport=self._transport,
             auth=self._auth,
-            retry=retry if retry is not None else RetryPolicy(),
+            retry=policy,
+            purse=Purse(policy.budget) if policy.budget is not None else None,
             limiter=self._limiter,
             clock=clock,
             random=random if random is not None else Random(),

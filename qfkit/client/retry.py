@@ -8,19 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeVar
 
 import tenacity
 
 from qfkit.client.attempts import AttemptLog
+from qfkit.client.budget import Purse, RetryBudget
 from qfkit.client.exceptions import APIError, ConfigurationError, QianfanError, raise_if
 from qfkit.clock import Clock
+from qfkit.protocol.backoff import JITTERS, Backoff, Jitter
 
-Jitter: TypeAlias = Literal["full", "equal", "none"]
 T = TypeVar("T")
-
-#: Share of a backoff that is fixed; the rest is drawn. Full jitter spreads a herd of clients best.
-_FIXED_SHARE: dict[str, float] = {"full": 0.0, "equal": 0.5, "none": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +41,21 @@ class RetryPolicy:
     The wait after failure n is drawn from 0 to ``min(cap, base * factor**(n - 1))``. When the service says how long
     to wait (``Retry-After``), that is the wait, to the letter.
 
+    A policy is a plain value without state, so one may serve a client, a load test and a simulation alike.
+
     Attributes:
         attempts: requests of one call at most, the first included; 1 never retries. A request that is repeated once
             because its token had expired does not count.
         base: seconds, the longest wait after the first failure.
         factor: what it is multiplied by after each further one, 1 or more.
         cap: seconds, the longest backoff of all.
-        jitter: ``full`` draws from all of it, ``equal`` keeps half and draws the rest, ``none`` waits exactly that.
+        jitter: ``full`` draws from all of it, ``equal`` keeps half and draws the rest, ``none`` waits exactly that;
+            ``decorrelated`` draws from ``base`` to three times the wait before, up to ``cap`` (see `Backoff`).
         retry_after_ceiling: seconds; when the service asks for a longer wait, the call gives up at once and says so.
         max_total: seconds from the start of the call after which no wait may end; None for no limit.
+        budget: how many retries all calls of a client may make together; None for no limit.
+        also: error codes and HTTP statuses that are tried again although the error table says they need not be.
+        never: those that are not tried again although it says they may be.
 
     Raises:
         ConfigurationError: a value is out of its range.
@@ -64,31 +68,59 @@ class RetryPolicy:
     jitter: Jitter = "full"
     retry_after_ceiling: float = 60.0
     max_total: float | None = 180.0
+    budget: RetryBudget | None = None
+    also: frozenset[int | str] = frozenset()
+    never: frozenset[int | str] = frozenset()
 
     def __post_init__(self) -> None:
         if not _is_number(self.attempts) or self.attempts < 1 or self.attempts % 1:
             raise ConfigurationError(f"RetryPolicy.attempts is a whole number, 1 or more; got {self.attempts!r}")
-        if self.jitter not in _FIXED_SHARE:
-            raise ConfigurationError(f"RetryPolicy.jitter is one of {', '.join(_FIXED_SHARE)}; got {self.jitter!r}")
+        if self.jitter not in JITTERS:
+            raise ConfigurationError(f"RetryPolicy.jitter is one of {', '.join(JITTERS)}; got {self.jitter!r}")
         for name, low in (("base", 0), ("factor", 1), ("cap", 0), ("retry_after_ceiling", 0), ("max_total", 0)):
             value = getattr(self, name)
             if not (value is None and name == "max_total") and not (_is_number(value) and value >= low):
                 raise ConfigurationError(f"RetryPolicy.{name} is a number, {low} or more; got {value!r}")
 
-    def bounds(self, failures: int) -> tuple[float, float]:
-        """The shortest and longest backoff, in seconds, after so many failures (1 or more) of one call."""
-        try:
-            longest = min(self.cap, self.base * self.factor ** (failures - 1))
-        except OverflowError:  # a call that fails for hours
-            longest = self.cap
-        return longest * _FIXED_SHARE[self.jitter], longest
+        if self.budget is not None and not isinstance(self.budget, RetryBudget):
+            raise ConfigurationError(f"RetryPolicy.budget is a RetryBudget or None; got {self.budget!r}")
+        for name in ("also", "never"):
+            value = getattr(self, name)
+            if isinstance(value, (str, bytes)) or not all(_is_code(code) for code in value):
+                raise ConfigurationError(
+                    f"RetryPolicy.{name} is a set of error codes and HTTP statuses, such as {{336100, 502}}; "
+                    f"got {value!r}"
+                )
+            object.__setattr__(self, name, frozenset(value))
 
-    def backoff(self, failures: int, random: Random) -> float:
-        """A backoff in seconds after so many failures, drawn evenly within `bounds`."""
-        low, high = self.bounds(failures)
-        return low if low == high else random.uniform(low, high)
+    @property
+    def schedule(self) -> Backoff:
+        """The backoff alone."""
+        return Backoff(base=self.base, factor=self.factor, cap=self.cap, jitter=self.jitter)
 
-    def decide(self, error: QianfanError, *, failures: int, elapsed: float, random: Random) -> Decision:
+    def bounds(self, failures: int, previous: float | None = None) -> tuple[float, float]:
+        """As `Backoff.bounds`."""
+        return self.schedule.bounds(failures, previous)
+
+    def backoff(self, failures: int, random: Random, previous: float | None = None) -> float:
+        """As `Backoff.draw`."""
+        return self.schedule.draw(failures, random, previous)
+
+    def retries(self, error: QianfanError) -> bool:
+        """Whether another attempt may cure ``error``."""
+        names = {error.code, error.status} if isinstance(error, APIError) else set()
+        return not names & self.never and (error.retryable or bool(names & self.also))
+
+    def decide(
+        self,
+        error: QianfanError,
+        *,
+        failures: int,
+        elapsed: float,
+        random: Random,
+        previous: float | None = None,
+        purse: Purse | None = None,
+    ) -> Decision:
         """What to do after ``error``.
 
         Args:
@@ -96,8 +128,10 @@ class RetryPolicy:
             failures: attempts of this call that have failed, this one included.
             elapsed: seconds since the call began.
             random: where jitter is drawn.
+            previous: the backoff before, in seconds, None if there was none.
+            purse: what is left of the budget; a retry is taken out when there shall be one.
         """
-        if not error.retryable:
+        if not self.retries(error):
             return Decision(None, "")
         if failures >= self.attempts:
             return Decision(None, f"RetryPolicy.attempts={self.attempts}" if self.attempts > 1 else "")
@@ -108,13 +142,23 @@ class RetryPolicy:
                 f"the service asks to wait {asked:g} s, more than RetryPolicy.retry_after_ceiling="
                 f"{self.retry_after_ceiling:g}; call again after that, or raise the ceiling",
             )
-        wait, reason = (asked, "retry-after") if asked else (self.backoff(failures, random), "backoff")
+        wait, reason = (asked, "retry-after") if asked else (self.backoff(failures, random, previous), "backoff")
         if self.max_total is not None and elapsed + wait > self.max_total:
             return Decision(
                 None,
                 f"a wait of {wait:.3g} s after {elapsed:.3g} s would pass RetryPolicy.max_total={self.max_total:g}",
             )
+        if purse is not None and not purse.spend():
+            return Decision(
+                None,
+                f"the retry budget of this client is spent ({purse.budget}): too many calls fail for each of them to "
+                "be tried again",
+            )
         return Decision(wait, reason)
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 def _is_number(value: object) -> bool:
@@ -168,6 +212,7 @@ def run(
     random: Random,
     log: AttemptLog,
     on_retry: Callable[[QianfanError, float, str], None],
+    purse: Purse | None = None,
 ) -> T:
     """Call ``attempt`` until it returns, fails for good, or the policy gives up; then raise what it failed with last.
 
@@ -178,23 +223,37 @@ def run(
         random: where jitter is drawn.
         log: is told of each wait.
         on_retry: called before each wait with the failure, the seconds and the reason.
+        purse: what is left of the policy's budget, None where it has none.
     """
+    if purse is not None:
+        purse.earn()
     # tenacity is told how long to wait, and shown neither results nor failures: it would keep them in a frame that
     # tracebacks refer back to, and a stream would outlive the loop that dropped it (see `raise_if`).
     results: list[T] = []
     failures: list[QianfanError] = []
     numbers = itertools.count(1)
+    backoff: float | None = None
 
     def step() -> float | None:
         """Make one attempt. Seconds to wait before another, None when there shall be none."""
+        nonlocal backoff
         try:
             results.append(attempt())
         except QianfanError as error:
-            decision = policy.decide(error, failures=next(numbers), elapsed=log.elapsed(), random=random)
+            decision = policy.decide(
+                error,
+                failures=next(numbers),
+                elapsed=log.elapsed(),
+                random=random,
+                previous=backoff,
+                purse=purse,
+            )
             if decision.wait is None:
                 error.gave_up = decision.reason or None
                 failures.append(error)
                 return None
+            if decision.reason == "backoff":
+                backoff = decision.wait
             log.wait(decision.wait, "retry-after" if decision.reason == "retry-after" else "backoff")
             on_retry(error, decision.wait, decision.reason)
             return decision.wait

@@ -7,6 +7,7 @@ import math
 import socket
 import statistics
 from email.utils import formatdate
+from fractions import Fraction
 from random import Random
 
 import pytest
@@ -20,12 +21,14 @@ from qfkit.client import (
     ConnectionFailed,
     QianfanError,
     RateLimitError,
+    RetryBudget,
     RetryPolicy,
     ServerError,
     Stream,
     TimeoutExceeded,
 )
 from qfkit.client.answers import api_error
+from qfkit.client.budget import Purse
 from qfkit.client.retry import Decision, parse_retry_after
 from qfkit.protocol.errors import ERRORS
 
@@ -68,6 +71,70 @@ def test_a_call_that_fails_for_hours_does_not_overflow():
     assert RetryPolicy(factor=10.0).bounds(5000) == (0.0, 30.0)
 
 
+@given(base=st.floats(0, 10), cap=st.floats(0, 100), seed=st.integers())
+def test_decorrelated_jitter_is_that_of_the_article(base, cap, seed):
+    # "sleep = min(cap, random_between(base, sleep * 3))", sleep being base at first (AWS, 2015).
+    policy = RetryPolicy(base=base, cap=cap, jitter="decorrelated")
+    ours, theirs = Random(seed), Random(seed)
+    sleep, previous = base, None
+    for failures in range(1, 12):
+        previous = policy.backoff(failures, ours, previous)
+        sleep = min(cap, theirs.uniform(base, max(base, sleep * 3)))
+        assert previous == sleep
+
+
+def test_a_decorrelated_wait_grows_from_the_backoff_before_and_not_from_a_retry_after(server, connect, clock):
+    server.play(BUSY, busy(Retry_After="7"), BUSY, answer(V1_OK))
+
+    class Highest(Random):
+        def uniform(self, a, b):
+            return b
+
+    policy = RetryPolicy(attempts=4, base=1.0, jitter="decorrelated")
+    connect(dialect="v1", retry=policy, random=Highest()).chat("?")
+    assert clock.sleeps == [3.0, 7.0, 9.0]
+
+
+@given(
+    ratio=st.sampled_from([0.0, 0.1, 0.25, 0.5, 1.0]),
+    reserve=st.integers(1, 20),
+    spends=st.lists(st.integers(0, 4), max_size=60),
+)
+def test_a_budget_is_never_overspent_and_never_stingy(ratio, reserve, spends):
+    purse = Purse(RetryBudget(ratio=ratio, reserve=reserve))
+    left = Fraction(reserve)
+    for wanted in spends:
+        purse.earn()
+        left = min(Fraction(reserve), left + Fraction(str(ratio)))
+        for _ in range(wanted):
+            granted = purse.spend()
+            assert granted == (left >= 1)
+            left -= granted
+
+
+def test_a_budget_bounds_the_requests_of_a_client_whose_calls_all_fail(server, connect):
+    server.play(*[BUSY] * 200)
+    policy = RetryPolicy(attempts=5, budget=RetryBudget(ratio=0.5, reserve=4))
+    client = connect(dialect="v1", retry=policy)
+    for _ in range(40):
+        with pytest.raises(RateLimitError) as caught:
+            client.chat("?")
+    # Calls but the first find room in the purse: 40 calls, 4 retries saved up, 39 or 40 halves earned.
+    assert len(server.requests) in {40 + 4 + 19, 40 + 4 + 20}
+    assert "retry budget" in caught.value.gave_up
+    assert caught.value.attempts[-1].code == 18
+
+
+def test_codes_can_be_added_and_taken_away(server, connect):
+    denied = answer({"error_code": 6, "error_msg": "No permission to access data"})
+    server.play(denied, answer(V1_OK), BUSY)
+    client = connect(dialect="v1", retry=RetryPolicy(also={6}, never={18}))
+    assert client.chat("?").text
+    with pytest.raises(RateLimitError) as caught:
+        client.chat("?")
+    assert len(caught.value.attempts) == 1
+
+
 @given(
     policy=st.builds(
         RetryPolicy,
@@ -75,7 +142,7 @@ def test_a_call_that_fails_for_hours_does_not_overflow():
         base=st.floats(0, 100),
         factor=st.floats(1, 10),
         cap=st.floats(0, 1000),
-        jitter=st.sampled_from(["full", "equal", "none"]),
+        jitter=st.sampled_from(["full", "equal", "decorrelated", "none"]),
         retry_after_ceiling=st.floats(0, 1000),
         max_total=st.none() | st.floats(0, 1000),
     ),
@@ -117,6 +184,9 @@ def test_no_decision_breaks_a_promise(policy, asked, failures, elapsed, seed):
         {"factor": 0.5},
         {"cap": float("nan")},
         {"jitter": "some"},
+        {"budget": 0.1},
+        {"also": "18"},
+        {"never": [True]},
         {"retry_after_ceiling": float("inf")},
         {"retry_after_ceiling": None},
         {"max_total": -1},
