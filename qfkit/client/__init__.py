@@ -25,9 +25,11 @@ from qfkit.client.exceptions import (
 )
 from qfkit.client.limits import Limiter, RateLimits
 from qfkit.client.operations import Embeddings, Ranked, Ranking, TokenCount
+from qfkit.client.providers import KeyFile
 from qfkit.client.replies import Reply
 from qfkit.client.retry import RetryPolicy
 from qfkit.client.streaming import Stream
+from qfkit.client.tokens import SharedTokens
 from qfkit.protocol.credentials import Credentials
 from qfkit.protocol.messages import Chunk, Usage
 
@@ -46,6 +48,7 @@ __all__ = [
     "Credentials",
     "Embeddings",
     "InvalidReply",
+    "KeyFile",
     "Limiter",
     "MemoryStore",
     "NotFoundError",
@@ -60,6 +63,7 @@ __all__ = [
     "RetryBudget",
     "RetryPolicy",
     "ServerError",
+    "SharedTokens",
     "StoreUnavailable",
     "Stream",
     "StreamError",

@@ -14,7 +14,7 @@ from qfkit.client.answers import read_json
 from qfkit.client.credentials import require
 from qfkit.client.exceptions import ConfigurationError, InvalidReply
 from qfkit.client.schemes import AccessTokenAuth, Auth, BceAuth, BearerAuth, HmacAuth, Proof
-from qfkit.client.tokens import ReadyToken, Token, TokenCache
+from qfkit.client.tokens import BoughtToken, ReadyToken, SharedTokens, Token
 from qfkit.client.transport import Outgoing, Transport
 from qfkit.clock import Clock
 from qfkit.protocol.credentials import ENVIRONMENT, Credentials
@@ -36,6 +36,7 @@ class AuthSetup:
     transport: Transport
     clock: Clock
     nonce: Callable[[], str]
+    tokens: SharedTokens
 
 
 def new_nonce() -> str:
@@ -93,14 +94,17 @@ def _access_token(setup: AuthSetup) -> Auth:
     keys = setup.credentials
     if not (keys.ak and keys.sk):
         return AccessTokenAuth(ReadyToken(keys.access_token or ""))
-    return AccessTokenAuth(TokenCache(setup.clock, OAuthFetch(keys.ak, keys.sk, setup), keys.access_token))
+    cache = setup.tokens.cache(setup.clock, keys.access_token, "oauth", setup.base_url, keys.ak, keys.sk)
+    return AccessTokenAuth(BoughtToken(cache, OAuthFetch(keys.ak, keys.sk, setup)))
 
 
 def _bearer(setup: AuthSetup) -> Auth:
     keys = setup.credentials
     ready = _in_header("bearer_token", keys.bearer_token) if keys.bearer_token else None
     if keys.access_key and keys.secret_key:
-        return BearerAuth(TokenCache(setup.clock, IamFetch(setup), ready), setup.app_id)
+        pair = (keys.access_key, keys.secret_key)
+        cache = setup.tokens.cache(setup.clock, ready, "iam", setup.iam_base_url, *pair)
+        return BearerAuth(BoughtToken(cache, IamFetch(setup)), setup.app_id)
     return BearerAuth(ReadyToken(ready or ""), setup.app_id)
 
 

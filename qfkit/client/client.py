@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from random import Random
 from types import TracebackType
 from typing import Any
@@ -35,10 +37,14 @@ from qfkit.client.events import ChunkReader
 from qfkit.client.exceptions import APIError, ConfigurationError, InvalidReply, QianfanError
 from qfkit.client.limits import Limiter, RateLimits, make_limiter
 from qfkit.client.operations import Embeddings, Ranking, TokenCount
+from qfkit.client.providers import KeyRing, Provider, read_dotenv
 from qfkit.client.replay import Entry
 from qfkit.client.replies import Reply
 from qfkit.client.retry import RetryPolicy
+from qfkit.client.rotation import RotatingAuth
+from qfkit.client.schemes import Auth
 from qfkit.client.streaming import Stream
+from qfkit.client.tokens import SharedTokens
 from qfkit.client.transport import DEFAULT_TIMEOUT, Answer, Transport
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.credentials import Credentials
@@ -54,8 +60,10 @@ class Client:
 
     Args:
         base_url: scheme and host of the service or a mock; None for the dialect's real host, where calls cost money.
-        credentials: the keys. For v1, an application's keys (``ak``/``sk`` or ``access_token``) are preferred to an IAM
-            pair, as in the official SDK; for v2, a ready ``bearer_token`` to one bought with an IAM pair.
+        credentials: the keys, or a provider of them, which may hand out others at any time: a `KeyFile`, or any
+            callable that returns `Credentials`, such as a key service. For v1, an application's keys (``ak``/``sk`` or
+            ``access_token``) are preferred to an IAM pair, as in the official SDK; for v2, a ready ``bearer_token`` to
+            one bought with an IAM pair.
         dialect: ``text_generation``, ``v1`` or ``v2``.
         model: for calls that name none. text_generation has no choice of model, and is sent none.
         retry: how often to try, and how long to wait in between.
@@ -72,6 +80,7 @@ class Client:
         limits: what the client keeps to by itself; None for the documented 100 requests a second of text_generation,
             and none for v1 and v2; ``RateLimits.off()`` for none at all. A `Limiter` shares them between clients.
         cache: keeps the answers of `chat` and `stream` for questions that come again; None for no cache.
+        tokens: shares bought tokens between clients; None for tokens of one's own.
 
     Raises:
         ConfigurationError: something does not fit; nothing is sent before the first call.
@@ -80,7 +89,7 @@ class Client:
     def __init__(
         self,
         base_url: str | None = None,
-        credentials: Credentials | None = None,
+        credentials: Credentials | Provider | None = None,
         dialect: InferenceDialect = "text_generation",
         *,
         model: str = "ernie-3.5-8k",
@@ -94,6 +103,7 @@ class Client:
         iam_base_url: str | None = None,
         limits: RateLimits | Limiter | None = None,
         cache: Cache | None = None,
+        tokens: SharedTokens | None = None,
     ) -> None:
         if dialect not in INFERENCE_DIALECTS:
             raise ConfigurationError(f"dialect is one of {', '.join(INFERENCE_DIALECTS)}; got {dialect!r}")
@@ -106,7 +116,10 @@ class Client:
         if cache is not None and not isinstance(cache, Cache):
             raise ConfigurationError(f"cache is a Cache, as in cache=Cache(ttl=3600); got {type(cache).__name__}")
         self._cache = cache
-        keys = credentials if credentials is not None else Credentials()
+        ring = KeyRing(credentials, clock) if callable(credentials) else None
+        keys = ring.current() if ring else Credentials() if credentials is None else credentials
+        if not isinstance(keys, Credentials):
+            raise ConfigurationError(f"credentials is a Credentials or a provider of them; got {type(keys).__name__}")
         if iam_base_url is None:
             iam_base_url = BASE_URLS["iam"] if is_real_host(self.base_url) else self.base_url
         self.iam_base_url = check_base_url(iam_base_url, "iam")
@@ -120,8 +133,13 @@ class Client:
                 transport=self._transport,
                 clock=clock,
                 nonce=new_nonce,
+                tokens=tokens if tokens is not None else SharedTokens(),
             )
-            self._auth = make_auth(dialect, auth, setup)
+
+            def make(current: Credentials) -> Auth:
+                return make_auth(dialect, auth, replace(setup, credentials=current))
+
+            self._auth = RotatingAuth(ring, make) if ring else make(keys)
             self._limiter = make_limiter(limits, dialect, clock)
         except ConfigurationError:
             self._transport.close()
@@ -140,7 +158,13 @@ class Client:
         )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Client:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        dotenv: str | Path | bool | None = None,
+        **overrides: Any,
+    ) -> Client:
         """A client from the official SDK's variables (wire reference 1.1).
 
         Keys: ``QIANFAN_ACCESS_KEY`` and ``_SECRET_KEY``, ``QIANFAN_AK`` and ``_SK``, ``QIANFAN_ACCESS_TOKEN``,
@@ -151,12 +175,14 @@ class Client:
 
         Args:
             environ: None for the process's own.
+            dotenv: a ``.env`` file whose values stand in where the environment has none (extra ``dotenv``); True for
+                the ``.env`` here or above; None for the one that ``QIANFAN_DOT_ENV_CONFIG_FILE`` names, if any.
             overrides: arguments of `Client`; they win over the environment unless None.
 
         Raises:
             ConfigurationError: no keys, or not the ones that the dialect needs; the message names the variables.
         """
-        environ = os.environ if environ is None else environ
+        environ = read_dotenv(os.environ if environ is None else environ, dotenv)
         given = {name: value for name, value in overrides.items() if value is not None}
         given.setdefault("credentials", read_credentials(environ))
         if "dialect" not in given:

@@ -18,6 +18,7 @@ from qfkit.client.exceptions import APIError
 from qfkit.client.tokens import TokenSource
 from qfkit.client.transport import host_header
 from qfkit.clock import Clock
+from qfkit.protocol.credentials import Credentials
 from qfkit.protocol.signing import format_bce_date, sign_bce, sign_hmac
 from qfkit.protocol.signing.hmac_headers import SIGNATURE_HEADER
 
@@ -32,10 +33,13 @@ class Proof:
     Attributes:
         sensitive: its secret parts, to be struck out of whatever is written.
         token: the token, for the schemes that send one.
+        keys, signer: what it was made with, where keys may change.
     """
 
     sensitive: tuple[str, ...] = ()
     token: str | None = None
+    keys: Credentials | None = None
+    signer: Auth | None = None
 
 
 class Auth(Protocol):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Protocol
 
 from qfkit.client.exceptions import ConnectionFailed, QianfanError
@@ -54,26 +55,27 @@ class ReadyToken:
 
 
 class TokenCache:
-    """A token bought with keys.
+    """The token of one set of keys, which any number of clients may share.
 
     Args:
         clock: tells the token's age.
-        fetch: gets a new one from the service.
         ready: a token to begin with, of unknown lifetime.
     """
 
-    def __init__(self, clock: Clock, fetch: Callable[[], Token], ready: str | None = None) -> None:
+    def __init__(self, clock: Clock, ready: str | None = None) -> None:
         self._clock = clock
-        self._fetch = fetch
         self._lock = threading.Lock()
         self._value = ready
         self._expires: float | None = None  # on the monotonic clock
         self._flight: Future[str] | None = None
 
-    def get(self) -> str:
+    def get(self, fetch: Callable[[], Token]) -> str:
         """The current token, fetched first if there is none or it is about to expire.
 
         While one thread fetches, others wait for its result and share it, be it a token or a failure.
+
+        Args:
+            fetch: gets a new one from the service.
 
         Raises:
             QianfanError: the fetch failed.
@@ -84,22 +86,21 @@ class TokenCache:
             under_way, self._flight = self._flight, self._flight or Future()
             flight = self._flight
         if under_way is None:
-            return self._fly(flight)
+            return self._fly(flight, fetch)
         error = under_way.exception()
         if error is None:
             return under_way.result()
         raise copy.copy(error)  # each caller notes its own attempts on its own exception
 
-    def discard(self, value: str) -> bool:
+    def discard(self, value: str) -> None:
         """Drop a token that the service refused; one that another thread has put in its place stays."""
         with self._lock:
             if self._value == value:
                 self._value = None
-        return True
 
-    def _fly(self, flight: Future[str]) -> str:
+    def _fly(self, flight: Future[str], fetch: Callable[[], Token]) -> str:
         try:
-            token = self._fetch()
+            token = fetch()
         except BaseException as error:
             with self._lock:
                 self._flight = None
@@ -116,3 +117,43 @@ class TokenCache:
         if lifetime is None:
             return None
         return self._clock.monotonic() + lifetime - min(_MARGIN, lifetime * _MARGIN_SHARE)
+
+
+class BoughtToken:
+    """A token bought with keys, kept where other clients with the same keys find it."""
+
+    def __init__(self, cache: TokenCache, fetch: Callable[[], Token]) -> None:
+        self._cache = cache
+        self._fetch = fetch
+
+    def get(self) -> str:
+        """The current token; as `TokenCache.get`."""
+        return self._cache.get(self._fetch)
+
+    def discard(self, value: str) -> bool:
+        """Drop it. Always True: another can be bought."""
+        self._cache.discard(value)
+        return True
+
+
+class SharedTokens:
+    """Tokens for all clients that are given this object: those with the same keys buy one token, not one each.
+
+    ``tokens = SharedTokens()``, then ``Client(..., tokens=tokens)`` for each of them. Safe for any number of threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._caches: dict[str, TokenCache] = {}
+
+    def __repr__(self) -> str:
+        return f"<SharedTokens of {len(self._caches)} sets of keys>"
+
+    def cache(self, clock: Clock, ready: str | None, *who: str) -> TokenCache:
+        """The cache of whoever buys tokens with ``who``: scheme, host and keys, of which only a digest is kept."""
+        name = blake2b("\0".join((*who, ready or "")).encode("utf-8", "surrogatepass")).hexdigest()
+        with self._lock:
+            cache = self._caches.get(name)
+            if cache is None:
+                cache = self._caches[name] = TokenCache(clock, ready)
+            return cache

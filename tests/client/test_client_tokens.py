@@ -9,7 +9,7 @@ import pytest
 from scripted_server import PATIENCE, V1_OK, V2_OK, FakeClock, answer, drop
 
 from qfkit.client import AuthenticationError, ConnectionFailed, InvalidReply, RetryPolicy
-from qfkit.client.tokens import Token, TokenCache
+from qfkit.client.tokens import BoughtToken, Token, TokenCache
 
 STALE = {"error_code": 111, "error_msg": "Access token expired"}
 REFUSED = {"error": {"code": "invalid_iam_token", "message": "invalid_iam_token", "type": "invalid_request_error"}}
@@ -180,7 +180,7 @@ def test_waiting_threads_share_a_failure_but_not_its_exception():
         fail.wait(PATIENCE)
         raise ConnectionFailed("no route")
 
-    cache = TokenCache(FakeClock(), fetch)
+    cache = BoughtToken(TokenCache(FakeClock()), fetch)
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(cache.get)
         fetching.wait(PATIENCE)
@@ -200,7 +200,7 @@ def test_an_interrupted_fetch_leaves_the_cache_usable():
             raise outcome
         return outcome
 
-    cache = TokenCache(FakeClock(), fetch)
+    cache = BoughtToken(TokenCache(FakeClock()), fetch)
     with pytest.raises(KeyboardInterrupt):
         cache.get()
     assert cache.get() == "t"
@@ -208,7 +208,7 @@ def test_an_interrupted_fetch_leaves_the_cache_usable():
 
 def test_discarding_an_old_token_keeps_the_new_one():
     tokens = iter([Token("one"), Token("two")])
-    cache = TokenCache(FakeClock(), lambda: next(tokens))
+    cache = BoughtToken(TokenCache(FakeClock()), lambda: next(tokens))
     assert cache.get() == "one"
     assert cache.discard("one")
     assert cache.get() == "two"
