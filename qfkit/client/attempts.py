@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from qfkit.clock import Clock
@@ -10,7 +10,7 @@ from qfkit.clock import Clock
 if TYPE_CHECKING:
     from qfkit.client.exceptions import QianfanError
 
-WaitReason: TypeAlias = Literal["backoff", "retry-after", "token-refresh"]
+WaitReason: TypeAlias = Literal["backoff", "retry-after", "token-refresh", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Attempt:
         request_id: the service's id of this request, where it gave one.
         waited: seconds slept before it, 0 for the first.
         wait_reason: what set that wait: our own ``backoff``, the service's ``retry-after``, or ``token-refresh`` (sent
-            again, without a wait, with a fresh token). None for the first.
+            again, without a wait, with a fresh token or with other keys), or ``resume`` (a stream that broke off goes
+            on). None for the first.
         queued: seconds it was held back by the client's own `RateLimits` before it began.
     """
 
@@ -132,3 +133,19 @@ class AttemptLog:
             )
             for it in self._running
         )
+
+
+def resumed(
+    before: tuple[Attempt, ...], after: tuple[Attempt, ...], *, later: float, waited: float
+) -> tuple[Attempt, ...]:
+    """All attempts of a stream that went on: those ``before``, and those of the call that took it up.
+
+    Args:
+        before: attempts so far.
+        after: attempts of the new call, counted and timed from its own beginning.
+        later: seconds between the beginnings of the two calls.
+        waited: seconds slept before the new call.
+    """
+    moved = [replace(it, number=it.number + len(before), started=it.started + later) for it in after]
+    moved[:1] = [replace(it, waited=waited, wait_reason="resume") for it in moved[:1]]
+    return (*before, *moved)

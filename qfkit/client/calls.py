@@ -92,7 +92,7 @@ def chat_call(
     for name, advice in _OWN.items():
         if name in params:
             raise ConfigurationError(f"{name}= is not a parameter of a chat: {advice}")
-    messages, system = _split_system(_messages(prompt), system)
+    messages, system = _split_system(as_messages(prompt), system)
     path, body, used = _SHAPES[dialect](messages, system, model, stream)
     body.update((name, value) for name, value in params.items() if value is not None)
     return Call(
@@ -128,7 +128,8 @@ def operation_call(
     )
 
 
-def _messages(prompt: Prompt) -> list[Json]:
+def as_messages(prompt: Prompt) -> list[Json]:
+    """The messages of a prompt; a text is one of the user's."""
     if isinstance(prompt, str):
         return [user_message(prompt)]
     given: object = prompt

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -18,13 +17,13 @@ from typing import Any
 import requests
 
 from qfkit.client import operations
-from qfkit.client.answers import api_error
 from qfkit.client.auth import AuthSetup, make_auth, new_nonce
 from qfkit.client.batch import Batch
 from qfkit.client.budget import Purse
 from qfkit.client.cache import Cache
-from qfkit.client.caller import Caller, Trip, log_success, logger
-from qfkit.client.calls import Call, Prompt, chat_call
+from qfkit.client.caller import Caller, logger
+from qfkit.client.calls import Call, Prompt, as_messages, chat_call
+from qfkit.client.chats import Chats
 from qfkit.client.credentials import (
     APP_ID_VARIABLE,
     check_base_url,
@@ -33,23 +32,21 @@ from qfkit.client.credentials import (
     read_base_url,
     read_credentials,
 )
-from qfkit.client.events import ChunkReader
-from qfkit.client.exceptions import APIError, ConfigurationError, InvalidReply, QianfanError
+from qfkit.client.exceptions import ConfigurationError
 from qfkit.client.limits import Limiter, RateLimits, make_limiter
 from qfkit.client.operations import Embeddings, Ranking, TokenCount
 from qfkit.client.providers import KeyRing, Provider, read_dotenv
-from qfkit.client.replay import Entry
 from qfkit.client.replies import Reply
+from qfkit.client.resume import Resume, check_mode, to_continue
 from qfkit.client.retry import RetryPolicy
 from qfkit.client.rotation import RotatingAuth
 from qfkit.client.schemes import Auth
 from qfkit.client.streaming import Stream
 from qfkit.client.tokens import SharedTokens
-from qfkit.client.transport import DEFAULT_TIMEOUT, Answer, Transport
+from qfkit.client.transport import DEFAULT_TIMEOUT, Transport
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.credentials import Credentials
 from qfkit.protocol.dialects import BASE_URLS, INFERENCE_DIALECTS, InferenceDialect
-from qfkit.protocol.messages import Json, MalformedReply, parse_reply
 
 # A library is silent until its user says otherwise.
 logging.getLogger("qfkit").addHandler(logging.NullHandler())
@@ -110,12 +107,9 @@ class Client:
         self.dialect: InferenceDialect = dialect
         self.base_url = check_base_url(base_url if base_url is not None else BASE_URLS[dialect], dialect)
         self.model = model
-        self._clock = clock
         self._closed = False
-        self._app_id = app_id
         if cache is not None and not isinstance(cache, Cache):
             raise ConfigurationError(f"cache is a Cache, as in cache=Cache(ttl=3600); got {type(cache).__name__}")
-        self._cache = cache
         ring = KeyRing(credentials, clock) if callable(credentials) else None
         keys = ring.current() if ring else Credentials() if credentials is None else credentials
         if not isinstance(keys, Credentials):
@@ -145,7 +139,7 @@ class Client:
             self._transport.close()
             raise
         policy = retry if retry is not None else RetryPolicy()
-        self._caller = Caller(
+        caller = Caller(
             base_url=self.base_url,
             transport=self._transport,
             auth=self._auth,
@@ -156,6 +150,8 @@ class Client:
             random=random if random is not None else Random(),
             secrets=keys.secrets(),
         )
+        self._caller = caller
+        self._chats = Chats(caller, cache, self.base_url, app_id)
 
     @classmethod
     def from_env(
@@ -236,11 +232,7 @@ class Client:
             InvalidReply: the answer is not one of this dialect.
             ConfigurationError: the arguments make no request.
         """
-        call = self._prepare(prompt, model, system, params, stream=False)
-        if self._cache is None or not cache:
-            return self._caller.call(call, self._read_whole)
-        key = self._cache.key(call, self.base_url, self._app_id)
-        return self._cache.reply(key, lambda: self._caller.call(call, self._read_whole))
+        return self._chats.whole(self._prepare(prompt, model, system, params, stream=False), cached=cache)
 
     def stream(
         self,
@@ -249,22 +241,26 @@ class Client:
         model: str | None = None,
         system: str | None = None,
         cache: bool = True,
+        resume: Resume | None = None,
         **params: Any,
     ) -> Stream:
-        """Ask, and get the answer as it is written. Arguments as `chat`.
+        """Ask, and get the answer as it is written. Arguments as `chat`, and one more.
 
         Returns when the first content is there; until then failures are retried and raised as by `chat`. After it the
-        call is never sent again: iterating raises `StreamError`, with the text so far.
+        call is not sent again, unless ``resume`` says how to go on: iterating raises `StreamError`, with the text so
+        far. ``replay`` asks again and leaves out what was said before (`StreamError` if the answer is another one),
+        ``continue`` shows the model what it said so far and asks for the rest; either as often as the retry policy
+        allows. An answer that was resumed is not cached.
         """
+        check_mode(resume)
         call = self._prepare(prompt, model, system, params, stream=True)
-        if self._cache is None or not cache:
-            return self._caller.call(call, self._read_stream)
-        key = self._cache.key(call, self.base_url, self._app_id)
-        entry = self._cache.lookup(key)
-        if entry is not None:
-            return entry.stream(self.dialect, self._clock)
-        keep = partial(_keep, self._cache, key)
-        return self._caller.call(call, partial(self._read_stream, keep=keep))
+
+        def again(text: str) -> Call:
+            if resume == "replay":
+                return call
+            return self._prepare(to_continue(as_messages(prompt), text), model, system, params, stream=True)
+
+        return self._chats.stream(call, cached=cache, resume=resume, again=again)
 
     def map(
         self,
@@ -351,70 +347,3 @@ class Client:
         if model is not None and self.dialect == "text_generation":
             logger.warning("text_generation has no choice of model: model=%r is not sent", model)
         return chat_call(self.dialect, prompt, model=model or self.model, system=system, params=params, stream=stream)
-
-    def _read_whole(self, trip: Trip, answer: Answer) -> Reply:
-        call, log = trip.call, trip.log
-        data = self._caller.read_json(trip, answer)
-        try:
-            said = parse_reply(call.dialect, data)
-        except MalformedReply as error:
-            raise InvalidReply(f"{error}. Check that dialect={call.dialect!r} is what base_url speaks") from error
-        trip.running.request_id = trip.running.request_id or said.id
-        log.end(trip.running)
-        reply = Reply.of(
-            said,
-            model=call.model,
-            request_id=trip.running.request_id,
-            attempts=log.attempts(),
-            latency=log.elapsed(),
-            headers=answer.headers,
-        )
-        if reply.usage is not None:
-            trip.slot.settle(reply.usage.total_tokens)
-        log_success(trip.number, reply.latency, len(reply.attempts), reply.usage)
-        return reply
-
-    def _read_stream(
-        self, trip: Trip, answer: Answer, keep: Callable[[Stream, list[Json]], None] | None = None
-    ) -> Stream:
-        call, number, slot = trip.call, trip.number, trip.slot
-        is_json = "json" in answer.headers.get("Content-Type", "").lower()
-        # v1 and v2 answer with plain JSON instead of a stream when they refuse (3.5, 5.2).
-        if not 200 <= answer.status < 300 or (is_json and call.dialect != "text_generation"):
-            self._caller.read_json(trip, answer)
-            raise InvalidReply(f"the {call.dialect} service sent a whole answer where a stream was asked for")
-
-        def check(event: Json) -> APIError | None:
-            return api_error(call.dialect, 200, answer.headers, event, now=self._clock.time(), secrets=trip.secrets)
-
-        record: list[Json] | None = None if keep is None else []
-
-        def on_end(stream: Stream, error: QianfanError | None) -> None:
-            if error is None:
-                if stream.usage is not None:
-                    slot.settle(stream.usage.total_tokens)
-                log_success(number, stream.latency, len(stream.attempts), stream.usage)
-                if keep is not None and record is not None:
-                    keep(stream, record)
-            else:
-                logger.error("#%d stream failed in %.3f s: %s", number, stream.latency, error.summary)
-
-        stream = Stream(
-            answer=answer,
-            reader=ChunkReader(call.dialect, check),
-            log=trip.log,
-            running=trip.running,
-            model=call.model,
-            request_id=trip.running.request_id,
-            on_end=on_end,
-            on_close=slot.release,
-            record=record,
-        )
-        stream.open()
-        return stream
-
-
-def _keep(cache: Cache, key: str, stream: Stream, events: list[Json]) -> None:
-    # A function of its own, and no method: a stream that its reader drops must not be held by what would keep it.
-    if events:  # else the service said only that it was done
-        cache.store(key, Entry.of(stream.reply(), tuple(events)))

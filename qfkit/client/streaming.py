@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
-from qfkit.client.attempts import Attempt, AttemptLog, Running
+from qfkit.client.attempts import Attempt, AttemptLog, Running, resumed
 from qfkit.client.events import ChunkReader
 from qfkit.client.exceptions import (
     APIError,
@@ -19,6 +20,7 @@ from qfkit.client.exceptions import (
     TransportError,
 )
 from qfkit.client.replies import Reply
+from qfkit.client.resume import Resumption, Skipper
 from qfkit.protocol.messages import Chunk, Json, Usage
 
 
@@ -79,6 +81,7 @@ class Stream(Iterator[Chunk]):
         on_close: Callable[[], None],
         record: list[Json] | None = None,
         cached: bool = False,
+        resumption: Resumption | None = None,
     ) -> None:
         self._answer = answer
         self._pieces = answer.chunks()
@@ -88,6 +91,12 @@ class Stream(Iterator[Chunk]):
         self._on_end = on_end
         self._on_close = on_close  # may come more than once, and from a finalizer
         self._record = record  # of the events handed out, for a cache
+        self._resumption = resumption
+        self._first_log = log
+        self._past: tuple[Attempt, ...] = ()  # attempts before the stream was taken up again
+        self._all: tuple[Attempt, ...] = ()  # once it could not be taken up
+        self._waited = 0.0
+        self._skips: tuple[Skipper, Skipper] | None = None  # of text and reasoning
         self.cached = cached
         self._ready: deque[Chunk] = deque()
         self._failures: list[QianfanError] = []  # one at most; popped when raised, see `raise_if`
@@ -134,7 +143,13 @@ class Stream(Iterator[Chunk]):
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """The HTTP requests that it took; the last one lasts until the stream ends."""
-        return self._log.attempts()
+        if self._all:
+            return self._all
+        attempts = self._log.attempts()
+        if not self._past:
+            return attempts
+        later = self._log.began - self._first_log.began
+        return resumed(self._past, attempts, later=later, waited=self._waited)
 
     def open(self) -> None:
         """Read up to the first content, or to the end of an answer that has none. `Client.stream` does this.
@@ -154,10 +169,15 @@ class Stream(Iterator[Chunk]):
         return self
 
     def __next__(self) -> Chunk:
-        while not self._ready and not self._ended:
-            self._pull()
-        if self._ready:
-            return self._hand_out(self._ready.popleft())
+        while True:
+            while not self._ready and not self._ended:
+                self._pull()
+            if self._ready:
+                chunk = self._unsaid(self._ready.popleft())
+                if chunk is not None:
+                    return self._hand_out(chunk)
+            elif not self._failures or not self._resume():
+                break
         if self._failures:
             self._failures[0] = self._spoiled(self._failures[0])
         if not self._told and (self._failures or self.complete):
@@ -250,6 +270,61 @@ class Stream(Iterator[Chunk]):
         self._answer.close()
         self._on_close()
 
+    def _resume(self) -> bool:
+        """Go on after the failure, with another call; whether there is one."""
+        resumption = self._resumption
+        if resumption is None or self._calls:  # half a tool call can be neither shown to a model nor left out
+            return False
+        failure = self._failures.pop()
+        try:
+            found = resumption.after(failure, self.text, self._first_log.elapsed())
+        except QianfanError as error:
+            ended = max((it.started + it.elapsed for it in error.attempts), default=0.0)
+            later = self._first_log.elapsed() - ended
+            waited = later - max(it.started + it.elapsed for it in self.attempts)
+            self._all = resumed(self.attempts, error.attempts, later=later, waited=waited)
+            self._failures.append(error)
+            return False
+        if found is None:
+            self._failures.append(failure)
+            return False
+        self._past = self.attempts
+        other, self._waited = found
+        self._take_over(other)
+        if resumption.mode == "replay":
+            self._skips = Skipper(self.text), Skipper(self.reasoning)
+        if self._record is not None:
+            self._record.clear()  # what is kept for others is one answer, not two halves
+            self._record = None
+        return True
+
+    def _take_over(self, other: Stream) -> None:
+        """Read on from ``other``, which is then a shell: what it held is closed by this stream."""
+        self._answer, self._pieces, self._reader = other._answer, other._pieces, other._reader
+        self._ready, self._failures, self._ended = other._ready, other._failures, other._ended
+        self._log, self._running, self._on_close = other._log, other._running, other._on_close
+        self.headers, self.request_id = other.headers, other.request_id
+        del other._on_close
+
+    def _unsaid(self, chunk: Chunk) -> Chunk | None:
+        """What of a chunk was not handed out before the stream was taken up; None when that is nothing."""
+        if self._skips is None:
+            return chunk
+        said, thought = self._skips
+        text, reasoning = said(chunk.text), thought(chunk.reasoning)
+        if text is None or reasoning is None or (chunk.is_last and said.short):
+            self._ready.clear()
+            self._finish(
+                StreamError(
+                    f"asked again, the service gives another answer, which differs after {said.where} characters; "
+                    "resume='continue' goes on without asking for the same one"
+                )
+            )
+            return None
+        if not (text or reasoning or chunk.is_last or chunk.usage or chunk.tool_calls):
+            return None
+        return dataclasses.replace(chunk, text=text, reasoning=reasoning)
+
     def _spoiled(self, failure: QianfanError) -> StreamError:
         """``failure``, now that content has been handed out: no retry, and the text so far comes along."""
         said = f"after {self._count} chunks ({len(self.text)} characters)"
@@ -270,7 +345,7 @@ class Stream(Iterator[Chunk]):
 
     def _hand_out(self, chunk: Chunk) -> Chunk:
         self._count += 1
-        self.latency = self._log.elapsed()
+        self.latency = self._first_log.elapsed()
         self._text.append(chunk.text)
         self._reasoning.append(chunk.reasoning)
         self.usage = chunk.usage or self.usage
