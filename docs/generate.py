@@ -6,7 +6,16 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from mock_server.config.checking import about, says
+from mock_server.config.problems import example_of
+from mock_server.config.schema import schema_text
+from mock_server.faults.options import rows
+from mock_server.matching import Matcher
+from mock_server.settings import AccountConfig, Keys, QuotaConfig, Settings
 from qfkit.protocol.errors import DIALECTS, ERRORS, KINDS, RANGES, RETRIERS, Dialect, ErrorSpec
 from qfkit.protocol.errors.kin import STATUSES
 from qfkit.protocol.models import MODELS, PARAMETER_SETS, Model
@@ -52,6 +61,73 @@ Real HTTP statuses; body `{"error": {"code", "message", "type"}, "id"}`. `code` 
 Body `{"code", "message", "requestId"}`, the same in the headers `X-Bce-Error-Code` and `X-Bce-Error-Message`; the body
 may be empty.""",
 }
+
+_CONFIGURATION_NOTICE = (
+    "<!-- Made by `python -m docs.generate` from mock_server/settings.py and mock_server/matching. Change those or the "
+    "text in docs/generate.py, then run `make docs`. -->"
+)
+
+_CONFIGURATION = """\
+# Configuration of the mock
+
+One YAML file holds all: settings, accounts, quotas, rules, scripts. `qfkit mock --config mock.yaml` and
+`MockServer(config="mock.yaml")` read it; options and keyword arguments win over it.
+
+```yaml
+# yaml-language-server: $schema=settings.schema.json
+auth: strict
+accounts:
+  - name: shop
+    secret_key: ${SHOP_SECRET_KEY}
+    access_key: ${SHOP_ACCESS_KEY:-ALTAKexample}
+    rules:
+      - on: { contains: 天气 }
+        script: [{ reply: 晴, times: forever }]
+    script:
+      - { fail: 18, times: 2 }
+      - reply: 你好
+```
+
+`qfkit config example` prints a file with a comment on each key. Others: [basic](examples/config/basic.yaml),
+[rules](examples/config/rules.yaml), [key rotation](examples/config/rotation.yaml);
+[load_each.py](examples/config/load_each.py) runs them.
+
+The first line lets an editor with a YAML language server complete keys and mark mistakes, by
+[settings.schema.json](settings.schema.json). `qfkit config schema > settings.schema.json` puts it beside the file.
+
+The file is YAML 1.2: `on` and `off` are texts, `true` and `false` the only truth values, a number has digits alone.
+`${NAME}` in a text is the environment variable, which has to be there; `${NAME:-default}` has a default; `$${NAME}`
+stays as it is. What comes from the environment is always a text, and no message shows it.
+
+## Checking it
+
+```console
+$ qfkit config check mock.yaml
+mock.yaml:1:1: 'seeed' is not a setting (at seeed); did you mean 'seed'? Example: seed: 7
+mock.yaml:2:7: auth is one of 'strict', 'warn', 'off'; got 'of' (at auth); did you mean 'off'? Example: auth: warn
+2 problems in mock.yaml
+```
+
+All mistakes are told, each with file, line, column and what would be right; the exit code is 1. A good file is summed
+up. `--json` is for programs.
+
+## While the mock runs
+
+`qfkit mock --config mock.yaml --watch` uses the file again whenever it has changed; `server.reload()` does so in a
+test. Journals and tokens stay. Accounts that are gone from the file go, new ones come, and of the others just what has
+changed begins anew. A file that cannot be used changes nothing: the mistake is told, and the last good one stays.
+`seed`, `journal` and `journal_bytes` need a new start."""
+
+_RULES = """\
+Under `rules`: `on` (what a request has to be, all of it; nothing is for every request), `priority` (a whole number, the
+highest goes first, then the rule that stands first) and `script`. Under `on`:"""
+
+_STEPS = """\
+## Steps
+
+Under `script`, one mapping each, told by the key it opens with: `reply`, `fail`, `stream`, `fault`, `loop` and the
+others of [mock.md](mock.md#scripts). `times` (a whole number from 1, or `forever`) and `enter` (the state that the
+account is in afterwards) may stand beside them; the options of streams and faults are in [faults.md](faults.md)."""
 
 _MODELS = """\
 # Models
@@ -142,8 +218,42 @@ def models_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def configuration_page() -> str:
+    """``docs/configuration.md``."""
+    parts = [
+        _CONFIGURATION_NOTICE,
+        _CONFIGURATION,
+        "## Settings",
+        _settings_table(Settings),
+        "## Accounts",
+        "Under `accounts`, one mapping each.",
+        _settings_table(AccountConfig, Keys),
+        "Keys of an account, and of its `previous`:",
+        _settings_table(Keys),
+        "Limits of its `quota`, and of each of `quota.models`:",
+        _settings_table(QuotaConfig),
+        "## Rules",
+        _RULES,
+        _table(
+            ("key", "is", "what it does"),
+            (
+                (f"`{name}`", says, doc)
+                for name, says, _, doc in rows(Matcher)
+                if name != "where"  # a function, which no file can hold
+            ),
+        ),
+        _STEPS,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
 #: File below docs/ -> what makes its content.
-DOCUMENTS: dict[str, Callable[[], str]] = {"errors.md": errors_page, "models.md": models_page}
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "errors.md": errors_page,
+    "models.md": models_page,
+    "configuration.md": configuration_page,
+    "settings.schema.json": lambda: schema_text(Settings),
+}
 
 
 def stale(directory: Path = DOCS) -> list[Path]:
@@ -171,6 +281,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in (outdated := stale(DOCS)):
         print(f"{path.relative_to(DOCS.parent)} is stale: run `make docs`", file=sys.stderr)
     return 1 if outdated else 0
+
+
+def _settings_table(kind: type[msgspec.Struct], without: type[msgspec.Struct] | None = None) -> str:
+    """The fields of a struct of settings, but for those of ``without``."""
+    left_out = without.__struct_fields__ if without else ()
+    fields = [field for field in msgspec.structs.fields(kind) if field.name not in left_out]
+    return _table(
+        ("key", "is", "default", "what it does", "example"),
+        (
+            (
+                f"`{field.name}`",
+                says(note := about(field.type)),
+                _default(field.default),
+                note.description,
+                f"`{example_of(field.name, note.example)}`",
+            )
+            for field in fields
+        ),
+    )
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "all of them"
+    return "-" if value is None or value is msgspec.NODEFAULT else f"`{value}`"
 
 
 def _dialect_section(dialect: Dialect) -> str:

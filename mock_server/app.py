@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from flask import Flask
 
+from mock_server.routes.admin import admin
+from mock_server.routes.dashboard import dashboard
 from mock_server.routes.own import own
 from mock_server.routes.service import service
 from mock_server.settings import Settings
@@ -19,5 +21,7 @@ def create_app(settings: Settings | None = None, state: State | None = None) -> 
     app = Flask("mock_server", static_folder=None)
     app.extensions["qfkit"] = state or State(settings)
     app.register_blueprint(own)
+    app.register_blueprint(dashboard)
+    app.register_blueprint(admin)
     app.register_blueprint(service)
     return app

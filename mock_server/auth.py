@@ -7,13 +7,13 @@ our explanation goes beside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from urllib.parse import parse_qs
 
 import msgspec
 
-from mock_server.state import Account, State
+from mock_server.state import Account, KeySet, State
 from qfkit.protocol.dialects import Route
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.signing import Reason, Verification, explain, replayed, verify_bce, verify_hmac
@@ -43,12 +43,38 @@ class Outcome(msgspec.Struct, frozen=True):
         scheme: ``hmac``, ``access_token``, ``bce-auth-v1``, ``bearer``, ``client_credentials`` or None.
         signature: the verdict on a signature, for the two signing schemes.
         refusal: None when the request is let in.
+        old_key: the keys are not the account's newest.
     """
 
     account: Account | None
     scheme: str | None
     signature: Verification | None = None
     refusal: Refusal | None = None
+    old_key: bool = False
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    """Whose key a request names, and the secret to hold it against: none where the key has ended."""
+
+    account: Account | None = None
+    secret_key: str | None = None
+    sk: str | None = None
+    old: bool = False
+    ended: str | None = None
+
+    @classmethod
+    def of(cls, keys: KeySet | None, now: float) -> _Holder:
+        """The holder of these keys at ``now``."""
+        if keys is None:
+            return _NOBODY
+        if ended := keys.why_ended(now):
+            return cls(keys.account, ended=ended)
+        secrets = keys.credentials
+        return cls(keys.account, secrets.secret_key, secrets.sk, keys.rotated is not None)
+
+
+_NOBODY = _Holder()
+_FETCH_ONCE = "fetch a new one and send the request again, once"
 
 
 def authenticate(request: HttpRequest, route: Route, state: State) -> Outcome:
@@ -58,22 +84,22 @@ def authenticate(request: HttpRequest, route: Route, state: State) -> Outcome:
 
 def _hmac(request: HttpRequest, state: State) -> Outcome:
     key = request.header("x-bce-accesskey")
-    account = state.by_access_key(key) if key else None
-    secret = account.credentials.secret_key if account else None
     now = state.clock.time()
+    holder = _Holder.of(state.by_access_key(key) if key else None, now)
+    account, secret = holder.account, holder.secret_key
     settings = state.settings
     result = verify_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
     if not result.ok:
         if secret and result.reason is Reason.MISMATCH and state.may_explain():
             result = explain(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms, scheme="hmac")
-        return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
+        return Outcome(account, "hmac", result, Refusal("text_generation", 401, holder.ended or result.message))
     # As verification reads them: a replay with a blank added to a header is still that replay.
     fields = {name.lower(): value.strip(" \t") for name, value in request.headers}
     first = state.seen_before(fields["x-bce-nonce"], fields["x-bce-signature"], now)
     if first is not None:
         result = replayed(result, age=now - first)
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
-    return Outcome(account, "hmac", result)
+    return Outcome(account, "hmac", result, old_key=holder.old)
 
 
 def _v1(request: HttpRequest, state: State) -> Outcome:
@@ -89,8 +115,11 @@ def _v1(request: HttpRequest, state: State) -> Outcome:
     if token is None or token.kind != "oauth":
         why = "this access_token was not issued by this server: fetch one from /oauth/2.0/token"
         return Outcome(None, "access_token", refusal=Refusal("v1", 110, why))
+    if token.revoked is not None:
+        why = f"this access_token was revoked: {_FETCH_ONCE}"
+        return Outcome(token.account, "access_token", refusal=Refusal("v1", 110, why))
     if (late := state.clock.time() - token.expires) >= 0:
-        why = f"this access_token expired {late:.0f} s ago: fetch a new one and send the request again, once"
+        why = f"this access_token expired {late:.0f} s ago: {_FETCH_ONCE}"
         return Outcome(token.account, "access_token", refusal=Refusal("v1", 111, why))
     return Outcome(token.account, "access_token")
 
@@ -101,8 +130,11 @@ def _v2(request: HttpRequest, state: State) -> Outcome:
     if kind.lower() != "bearer" or not value:
         why = "no 'Authorization: Bearer <API key or IAM token>' header: v2 takes nothing else"
         return Outcome(None, None, refusal=Refusal("v2", "invalid_iam_token", why))
-    if account := state.by_api_key(value):
-        return Outcome(account, "bearer")
+    if keys := state.by_api_key(value):
+        holder = _Holder.of(keys, state.clock.time())
+        if holder.ended:
+            return Outcome(holder.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", holder.ended))
+        return Outcome(holder.account, "bearer", old_key=holder.old)
     token = state.token(value)
     if token is None or token.kind != "bearer":
         why = (
@@ -111,6 +143,9 @@ def _v2(request: HttpRequest, state: State) -> Outcome:
             else "no account of this server has this API key, and it issued no such bearer token"
         )
         return Outcome(None, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
+    if token.revoked is not None:
+        why = "this bearer token was revoked: ask /v1/BCE-BEARER/token for a new one"
+        return Outcome(token.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
     if (late := state.clock.time() - token.expires) >= 0:
         why = f"this bearer token expired {late:.0f} s ago: ask /v1/BCE-BEARER/token for a new one"
         return Outcome(token.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
@@ -123,12 +158,14 @@ def _iam(request: HttpRequest, state: State) -> Outcome:
 
 def _bce(request: HttpRequest, state: State, refuse: Callable[[Verification], Refusal]) -> Outcome:
     parts = (request.header("authorization") or "").split("/")
-    account = state.by_access_key(parts[1]) if len(parts) > 1 else None
-    secret = account.credentials.secret_key if account else None
     now = state.clock.time()
+    holder = _Holder.of(state.by_access_key(parts[1]) if len(parts) > 1 else None, now)
+    account, secret = holder.account, holder.secret_key
     result = verify_bce(request, secret, now=now, allowed_skew=state.settings.skew)
     if result.ok:
-        return Outcome(account, "bce-auth-v1", result)
+        return Outcome(account, "bce-auth-v1", result, old_key=holder.old)
+    if holder.ended:
+        result = replace(result, message=holder.ended)
     if secret and result.reason is Reason.MISMATCH and state.may_explain():
         result = explain(request, secret, now=now, allowed_skew=state.settings.skew, scheme="bce-auth-v1")
     return Outcome(account, "bce-auth-v1", result, refuse(result))
@@ -163,16 +200,17 @@ def _oauth(request: HttpRequest, state: State) -> Outcome:
     if grant != "client_credentials":
         why = f"grant_type is {grant[:40]!r}; the only one is client_credentials"
         return Outcome(None, "client_credentials", refusal=Refusal("oauth", "unsupported_grant_type", why))
-    account = state.by_ak(client_id)
-    if account is None:
-        why = "no account of this server has this API Key (client_id)"
+    holder = _Holder.of(state.by_ak(client_id), state.clock.time())
+    account = holder.account
+    if account is None or holder.ended:
+        why = holder.ended or "no account of this server has this API Key (client_id)"
         text = "unknown client id"
-        return Outcome(None, "client_credentials", refusal=Refusal("oauth", "invalid_client", why, text))
-    if not _same(secret, account.credentials.sk or ""):
+        return Outcome(account, "client_credentials", refusal=Refusal("oauth", "invalid_client", why, text))
+    if not _same(secret, holder.sk or ""):
         why = "the API Key is known, the Secret Key (client_secret) is not its own"
         text = "Client authentication failed"
         return Outcome(account, "client_credentials", refusal=Refusal("oauth", "invalid_client", why, text))
-    return Outcome(account, "client_credentials")
+    return Outcome(account, "client_credentials", old_key=holder.old)
 
 
 _SCHEMES: dict[str, Callable[[HttpRequest, State], Outcome]] = {

@@ -7,18 +7,21 @@ write the journal. Whatever arrives, the answer is one that the service itself w
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 
 from mock_server import replies
+from mock_server.answers.source import SourceError
 from mock_server.asking import Asked, read
 from mock_server.auth import Outcome, authenticate
 from mock_server.delivery import Reply
 from mock_server.grants import GRANTS
 from mock_server.journal import Entry
+from mock_server.matching import CallableFailed, Question
 from mock_server.quota import UNLIMITED, Granted, Refused, error_code
 from mock_server.saying import Call
-from mock_server.scenario import Failure
+from mock_server.scenario import Failure, Taken
 from mock_server.state import Account, State
 from qfkit.protocol.dialects import TEXT_GENERATION_CHAT, V1_PREFIX, Route, route
 from qfkit.protocol.errors import ErrorSpec, lookup, translate
@@ -46,30 +49,43 @@ _UNKNOWN_MODEL: dict[str, tuple[str, int | str]] = {"v1": ("v1", 3), "v2": ("v2"
 _DIAGNOSIS_CHARS = 200
 
 
+class Later:
+    """An answer that takes code of the user's to find: `run` it in a thread, never on an event loop."""
+
+    __slots__ = ("_rest", "_visit")
+
+    def __init__(self, visit: _Visit, rest: Callable[[], Reply | Later]) -> None:
+        self._visit = visit
+        self._rest = rest
+
+    def run(self) -> Reply:
+        """Find the answer, however long it takes. Never raises, as `handle`. To be called once."""
+        self._visit.waits = True
+        reply = self._visit.carry_out(self._rest)
+        assert isinstance(reply, Reply)
+        return reply
+
+
 def handle(request: HttpRequest, state: State) -> Reply:
-    """Answer one request and write it into the journal.
+    """Answer one request and write it into the journal; predicates and answers of the user's run here and now.
 
     Never raises: a fault of our own is logged, journaled as one, and answered with the dialect's internal error.
     """
+    begun = begin(request, state)
+    return begun if isinstance(begun, Reply) else begun.run()
+
+
+def begin(request: HttpRequest, state: State) -> Reply | Later:
+    """As `handle`, but what may block is left for `Later.run`: for doors that are event loops."""
     entry = state.journal.open(request, state.clock.time())
     visit = _Visit(request, state, entry)
-    try:
-        reply = visit.answer()
-    except Exception as error:
-        logger.exception("qfkit bug while answering #%d %s %s", entry.number, request.method, entry.path)
-        reply = visit.internal_fault(error)
-    entry.status = reply.status
-    reply.on_end = partial(visit.ended, reply)
-    entry.findings += reply.notes
-    if entry.diagnosis:
-        reply.headers.append(("X-Qfkit-Diagnosis", _header_text(entry.diagnosis)))
-    return reply
+    return visit.carry_out(visit.answer)
 
 
 class _Visit:
     """One request on its way through; holds what each step finds for the next."""
 
-    __slots__ = ("_admission", "_entry", "_request", "_request_id", "_route", "_state")
+    __slots__ = ("_admission", "_entry", "_request", "_request_id", "_route", "_state", "waits")
 
     def __init__(self, request: HttpRequest, state: State, entry: Entry) -> None:
         self._request = request
@@ -78,8 +94,32 @@ class _Visit:
         self._request_id = state.request_id()
         self._admission: Granted = UNLIMITED
         self._route: Route | None = None
+        #: Whoever called may wait for code of the user's.
+        self.waits = False
 
-    def answer(self) -> Reply:
+    def carry_out(self, step: Callable[[], Reply | Later]) -> Reply | Later:
+        """Take the next step, and finish the reply if it makes one; whatever goes wrong becomes a reply."""
+        entry = self._entry
+        try:
+            reply = step()
+        except (CallableFailed, SourceError) as error:
+            reply = self._script_fault(error)
+        except Exception as error:
+            logger.exception("qfkit bug while answering #%d %s %s", entry.number, self._request.method, entry.path)
+            reply = self._internal_fault(error)
+        if isinstance(reply, Later):
+            return reply
+        entry.answered(reply)
+        reply.on_end = partial(self._ended, reply)
+        entry.findings += reply.notes
+        if reply.streamed:
+            self._state.tally.opened()
+        if entry.diagnosis:
+            reply.headers.append(("X-Qfkit-Diagnosis", _header_text(entry.diagnosis)))
+        return reply
+
+    def answer(self) -> Reply | Later:
+        """Find the answer."""
         entry, request, state = self._entry, self._request, self._state
         entry.request_id = self._request_id
         found = self._route = route(request.path)
@@ -104,18 +144,29 @@ class _Visit:
             return grant(request, state, account)
         return self._infer(found, account)
 
-    def ended(self, reply: Reply, outcome: str) -> None:
+    def _ended(self, reply: Reply, outcome: str) -> None:
         """The delivery is over, however it went: give back what the request held."""
         self._admission.release()
+        if self._entry.outcome == "pending":  # the first word counts
+            self._state.tally.ended(self._entry, reply, outcome)
         self._entry.ended(reply, outcome)
 
-    def internal_fault(self, error: Exception) -> Reply:
+    def _internal_fault(self, error: Exception) -> Reply:
         """A bug of ours, answered as the service answers one of its own."""
+        self._entry.answered_by = "qfkit bug"
+        self._entry.diagnosis = f"a bug in qfkit, please report it: {type(error).__name__}: {error}"
+        return self._service_error()
+
+    def _script_fault(self, error: Exception) -> Reply:
+        """A mistake in what the user scripted: the journal says whose and where, the client sees the service fail."""
         entry = self._entry
-        entry.answered_by = "qfkit bug"
-        entry.diagnosis = f"a bug in qfkit, please report it: {type(error).__name__}: {error}"
-        dialect = entry.dialect if entry.dialect in {"text_generation", "v1", "v2"} else "v2"
-        return self._reply_error(translate(500, dialect))
+        entry.answered_by = entry.answered_by or "script"
+        entry.diagnosis = str(error)
+        return self._service_error()
+
+    def _service_error(self) -> Reply:
+        dialect = self._entry.dialect
+        return self._reply_error(translate(500, dialect if dialect in {"text_generation", "v1", "v2"} else "v2"))
 
     def _admit(self, outcome: Outcome, found: Route) -> Account | None:
         """The account whose request this is, None when it is refused. Fills in the journal's auth fields."""
@@ -123,6 +174,8 @@ class _Visit:
         entry.scheme, entry.signature = outcome.scheme, outcome.signature
         if outcome.signature:
             entry.findings = outcome.signature.findings
+        if outcome.old_key:
+            entry.findings += ("old-key",)
         if found.dialect == "oauth":
             entry.body = b"***" if entry.body.strip() not in (b"", b"{}") else entry.body  # may hold the secret
         if outcome.refusal is None:
@@ -143,7 +196,7 @@ class _Visit:
             entry.account = account.name
             account.journal.add(entry)
 
-    def _infer(self, found: Route, account: Account) -> Reply:
+    def _infer(self, found: Route, account: Account) -> Reply | Later:
         entry, settings = self._entry, self._state.settings
         asked = read(found, self._request.body, any_model=settings.models == "any")
         entry.model, entry.stream = asked.model_name, asked.streamed
@@ -154,7 +207,41 @@ class _Visit:
             return self._refuse_problem(found, asked.problem)
         if found.methods != ("GET",) and (refused := self._over_quota(found, account, asked)):
             return refused
-        taken = account.script.take()
+        scenario = account.scenario
+        number = scenario.number()
+        if scenario.plain:
+            return self._meet(found, account, asked, scenario.take_plain(), None)
+        take = partial(self._take, found, account, asked, number)
+        return Later(self, take) if scenario.blocking and not self.waits else take()
+
+    def _take(self, found: Route, account: Account, asked: Asked, number: int) -> Reply | Later:
+        """Put the question to the scenario."""
+        scenario, entry = account.scenario, self._entry
+        question = Question(
+            self._request,
+            found,
+            asked,
+            account.name,
+            number=number,
+            attempts=partial(scenario.attempts, self._request),
+            state=scenario.state,
+            seed=self._state.settings.seed,
+            time=entry.time,
+        )
+        if scenario.counts_attempts:
+            question.count_attempt()
+        taken = scenario.take(question)
+        entry.rule, entry.near_misses = taken.rule, taken.near_misses
+        if taken.near_misses:
+            entry.diagnosis = taken.near_misses[0]
+        meet = partial(self._meet, found, account, asked, taken, question)
+        if getattr(taken.action, "blocking", False) and not self.waits:
+            return Later(self, meet)
+        return meet()
+
+    def _meet(self, found: Route, account: Account, asked: Asked, taken: Taken, question: Question | None) -> Reply:
+        """Do what the step says."""
+        entry = self._entry
         entry.answered_by = taken.name
         if isinstance(taken.action, Failure):
             spec = translate(taken.action.code, found.dialect)
@@ -165,12 +252,13 @@ class _Visit:
             request=self._request,
             route=found,
             account=account,
-            settings=settings,
+            settings=self._state.settings,
             asked=asked,
             request_id=self._request_id,
             uuid=self._state.uuid(),
             now=entry.time,
             admission=self._admission,
+            question=question,
         )
         return replies.build(call, taken.action)
 

@@ -80,11 +80,12 @@ class Timing:
 
     scheduled: array[float]
     real: array[float]
+    head: int = 0
 
     @classmethod
     def of(cls, plan: WirePlan) -> Timing:
-        """The schedule of a plan, of which nothing has left yet."""
-        return cls(array("d", [write.at for write in plan.writes]), array("d"))
+        """The schedule of a plan, of which nothing has left yet; ``head`` is the size of its head in bytes."""
+        return cls(array("d", [write.at for write in plan.writes]), array("d"), plan.head)
 
     def errors(self) -> list[float]:
         """By how many seconds each write was late."""
@@ -105,6 +106,7 @@ class Reply:
         wire: what a fault does to the bytes, None for an ordinary reply.
         notes: what the script asked for and this reply could not meet, in words.
         timing: when each write was to leave and when it did; set by whoever delivers, for replies of several writes.
+        sent: bytes that have left, counted by whoever delivers; behind a WSGI server bytes of the body alone.
     """
 
     status: int
@@ -116,6 +118,7 @@ class Reply:
     wire: Wire | None = None
     notes: tuple[str, ...] = ()
     timing: Timing | None = None
+    sent: int = 0
 
     @property
     def content(self) -> bytes:
@@ -131,10 +134,12 @@ class WirePlan:
         writes: in order of time, never empty. One without bytes is a pause.
         after: ``keep`` the connection for the next request, ``close`` it, ``reset`` it, or ``hang``: leave it open and
             silent until the client goes away.
+        head: bytes of status line and headers, the blank line included.
     """
 
     writes: tuple[Write, ...]
     after: After
+    head: int = 0
 
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
@@ -177,12 +182,13 @@ def wire_plan(reply: Reply, *, version: str = "1.1", head_only: bool = False, ke
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
     after = _AFTER.get(reply.ending, "keep" if keep else "close")
     if wire is not None:
-        return WirePlan(tuple(_bent(reply, wire, head, chunked=chunked, bodiless=bodiless or head_only)), after)
+        bent = _bent(reply, wire, head, chunked=chunked, bodiless=bodiless or head_only)
+        return WirePlan(tuple(bent), after, len(head))
     if bodiless or head_only:
-        return WirePlan((Write(0.0, head),), after)
+        return WirePlan((Write(0.0, head),), after, len(head))
     if not reply.streamed:
         at, content = (reply.body[0].at, reply.content) if reply.body else (0.0, b"")
-        return WirePlan((Write(at, head + content),), after)
+        return WirePlan((Write(at, head + content),), after, len(head))
     writes = [Write(0.0, head)]
     writes += [
         Write(w.at, b"%x\r\n%b\r\n" % (len(w.data), w.data) if chunked else w.data) for w in reply.body if w.data
@@ -192,7 +198,7 @@ def wire_plan(reply: Reply, *, version: str = "1.1", head_only: bool = False, ke
         writes.append(Write(ends_at, _LAST_CHUNK))
     else:
         _pause(writes, ends_at + (RESET_GRACE if reply.ending == "reset" else 0.0))
-    return WirePlan(tuple(writes), after)
+    return WirePlan(tuple(writes), after, len(head))
 
 
 def _line(reply: Reply) -> str:

@@ -114,11 +114,19 @@ def embedding(text: str, dims: int) -> list[float]:
 
 def relevance(query: str, document: str) -> float:
     """How much of the query's words and pairs of characters the document holds, from 0 to 1."""
-    wanted = set(_features(query))
-    if not wanted:
-        return 0.0
-    held = set(_features(document))
-    return round(len(wanted & held) / len(wanted), 6)
+    wanted = features(query)
+    return round(len(wanted & features(document)) / len(wanted), 6) if wanted else 0.0
+
+
+def features(text: str) -> frozenset[str]:
+    """The words of a text, in lower case, and its pairs of neighbouring words; a Chinese character is a word."""
+    return frozenset(_features(text))
+
+
+def likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """How much two texts have in common by their `features`, from 0 to 1: Dice's coefficient."""
+    both = len(one) + len(other)
+    return 2 * len(one & other) / both if both else 0.0
 
 
 def _features(text: str) -> Iterator[str]:

@@ -2,15 +2,105 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
 from mock_server.journal import Entries
+from mock_server.keys import Keys
+from mock_server.matching import Matcher
 from mock_server.quota import Limits, Window
-from mock_server.scenario import Action
+from mock_server.scenario import Action, Rule, Script, Times, rule_of
 from mock_server.scripting import Scripting
 from mock_server.state import Account, State
 from qfkit.protocol.credentials import Credentials
 
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
 
-class AccountHandle(Scripting):
+    from mock_server.matching.keywords import Matchers
+
+
+class _Scripted(Scripting):
+    """Whoever has a `Script` of their own."""
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def _script(self) -> Script:
+        """Where the steps go."""
+
+    def _queue(self, action: Action, times: Times | None, enter: str | None = None) -> None:
+        self._script.add(action, times, enter)
+
+    def _loop(self, times: Times) -> None:
+        self._script.loop(times)
+
+    def loop(self, times: Times = "forever") -> Self:
+        """Play all steps so far again when they are through.
+
+        Args:
+            times: how often they are played in all, from 1, or ``"forever"``.
+
+        Raises:
+            ValueError: there is no step yet, or ``times`` is none.
+        """
+        self._loop(times)
+        return self
+
+    def enter(self, state: str) -> Self:
+        """Put the account into ``state`` once the last request has met the step before: see ``on(state=...)``.
+
+        Of a step that stays for ever, once any request has.
+
+        Raises:
+            ValueError: there is no step before.
+        """
+        self._script.enter(state)
+        return self
+
+
+class RuleHandle(_Scripted):
+    """One rule of an account: what the requests that fit it will meet.
+
+    Steps are queued as on the account; the last one stays for ever, unless ``times`` says how many requests meet it.
+    """
+
+    __slots__ = ("_account", "_rule")
+
+    def __init__(self, account: Account, rule: Rule) -> None:
+        self._account = account
+        self._rule = rule
+
+    def __repr__(self) -> str:
+        return f"<{self._rule}: met {self.times_met} times>"
+
+    @property
+    def _script(self) -> Script:
+        return self._rule.script
+
+    @property
+    def name(self) -> str:
+        """Its name in the journal, such as ``rule 2``."""
+        return self._rule.name
+
+    @property
+    def times_met(self) -> int:
+        """How many requests it answered."""
+        return self._rule.script.met
+
+    @property
+    def requests(self) -> Entries:
+        """The requests that it answered, oldest first, as far as the journal remembers them."""
+        return Entries([entry for entry in self._account.journal.entries() if entry.rule == self.name])
+
+    def remove(self) -> None:
+        """Take the rule away."""
+        self._account.scenario.remove(self._rule)
+
+
+class AccountHandle(_Scripted, Keys):
     """One account of a mock. Steps are queued in the order they are written; each call returns the handle.
 
     When no step is waiting, requests get a made-up answer.
@@ -24,15 +114,14 @@ class AccountHandle(Scripting):
     def __repr__(self) -> str:
         return f"<account {self.name!r} of {self._url}: {len(self.requests)} requests>"
 
+    def is_of(self, account: Account) -> bool:
+        """Whether it is the handle of this account, and not of another one that had its name."""
+        return self._account is account
+
     @property
     def name(self) -> str:
         """The account's name in the journal."""
         return self._account.name
-
-    @property
-    def credentials(self) -> Credentials:
-        """Its keys, for all four auth schemes."""
-        return self._account.credentials
 
     @property
     def url(self) -> str:
@@ -43,13 +132,71 @@ class AccountHandle(Scripting):
         """Environment variables that send the official SDK and openai-python here (wire reference 7)."""
         return client_environment(self._url, self.credentials)
 
-    def _queue(self, action: Action, times: int) -> None:
-        self._account.script.add(action, times)
+    @property
+    def _script(self) -> Script:
+        return self._account.scenario.script
+
+    # Rules
+
+    def on(self, *, priority: int = 0, **matchers: Unpack[Matchers]) -> RuleHandle:
+        """A new rule: what the requests that fit all ``matchers`` meet, before the plain script.
+
+        The rule of the highest priority answers, of equal ones the one that was added first; one whose steps are used
+        up takes no part. ``docs/rules.md`` explains each matcher:
+
+        * ``dialect``, ``operation``, ``endpoint``, ``model``, ``stream``, ``tools``: what is asked for;
+        * ``contains``, ``regex``: texts, of the messages that ``role`` and ``position`` name, else what was asked last;
+        * ``json``, ``header``: members of the body, and headers;
+        * ``call``, ``attempt``, ``state``: what came before;
+        * ``where``: a function that takes the `Question`.
+
+        Raises:
+            ValueError: a matcher cannot have such a value.
+            TypeError: there is no such matcher; the message names the nearest.
+        """
+        matcher = Matcher.of(cast("dict[str, Any]", matchers), "on()")
+        return RuleHandle(self._account, self._account.scenario.add(Rule(matcher, priority)))
+
+    def add_rule(self, data: Mapping[str, Any]) -> RuleHandle:
+        """A new rule written as data: ``{"on": {"contains": "天气"}, "script": [{"reply": "晴"}]}``.
+
+        Raises:
+            ValueError: it is none; the message says where and why.
+        """
+        return RuleHandle(self._account, self._account.scenario.add(rule_of(data)))
+
+    @property
+    def rules(self) -> tuple[RuleHandle, ...]:
+        """Its rules, in the order in which they are asked."""
+        return tuple(RuleHandle(self._account, rule) for rule in self._account.scenario.rules)
+
+    @property
+    def state(self) -> str:
+        """The named state that ``on(state=...)`` looks at; ``start`` at first. Can be set."""
+        return self._account.scenario.state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self._account.scenario.state = state
+
+    @property
+    def strict(self) -> bool:
+        """Whether a request that no rule and no step wants is refused, instead of answered. Can be set."""
+        return self._account.scenario.strict
+
+    @strict.setter
+    def strict(self, strict: bool) -> None:
+        self._account.scenario.strict = strict
 
     @property
     def waiting(self) -> list[str]:
-        """Steps that no request has met yet, in words."""
-        return self._account.script.waiting()
+        """Steps that still wait for requests, in words; what stays for ever is listed until it was met once."""
+        return self._account.scenario.waiting()
+
+    @property
+    def unmet(self) -> list[str]:
+        """Steps that no request has met, in words."""
+        return self._account.scenario.unmet()
 
     def quota(
         self,
@@ -91,16 +238,12 @@ class AccountHandle(Scripting):
         """Every request that was counted for this account, oldest first."""
         return self._account.journal.entries()
 
-    def expire_tokens(self) -> int:
-        """End the life of every OAuth and bearer token issued to this account; how many there were.
-
-        v1 then answers 111 and v2 ``invalid_iam_token`` until the client fetches a new one.
-        """
-        return self._state.expire_tokens(self._account)
-
     def reset(self) -> AccountHandle:
-        """Forget the script, what was recorded and what quotas have counted; keys, tokens and limits stay."""
-        self._account.script.clear()
+        """Forget rules, script, chaos and state, what was recorded and what quotas have counted.
+
+        Keys, tokens, limits and ``strict`` stay.
+        """
+        self._account.scenario.clear()
         self._account.journal.clear()
         self._account.quotas.reset()
         return self
@@ -121,17 +264,3 @@ def client_environment(url: str, credentials: Credentials) -> dict[str, str]:
     if credentials.bearer_token:
         environment["OPENAI_API_KEY"] = credentials.bearer_token
     return environment
-
-
-def add_configured_accounts(state: State, url: str) -> None:
-    """The accounts that the settings name, with their scripts.
-
-    Raises:
-        DuplicateCredentials: two of them share a key.
-    """
-    for config in state.settings.accounts:
-        keys = {field: getattr(config, field) for field in ("access_key", "secret_key", "ak", "sk", "bearer_token")}
-        account = state.add_account(Credentials(**keys), config.name)
-        if config.quota is not None:
-            account.quotas.set(config.quota)
-        AccountHandle(account, state, url).play(config.script)

@@ -11,6 +11,7 @@ import msgspec
 from mock_server import generate
 from mock_server.asking import Asked
 from mock_server.faults.chunking import chunk
+from mock_server.matching import Question
 from mock_server.quota import Granted
 from mock_server.scenario import Answer
 from mock_server.settings import Settings
@@ -41,6 +42,7 @@ class Call(msgspec.Struct, frozen=True):
     uuid: str
     now: float
     admission: Granted
+    question: Question | None = None
 
     @property
     def body(self) -> Json:

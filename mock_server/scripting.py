@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from mock_server.scenario import Action, Failure, RetryAfter, answer, stream
-from mock_server.scenario.data import step_of
+from mock_server.scenario import Action, Failure, RetryAfter, Times, answer, stream
+from mock_server.scenario.data import Loop, step_of
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -21,8 +21,18 @@ class Scripting(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def _queue(self, action: Action, times: int) -> None:
-        """Put a step behind those that wait."""
+    def _queue(self, action: Action, times: Times | None, enter: str | None = None) -> None:
+        """Put a step behind those that wait.
+
+        Args:
+            action: what it does.
+            times: how many requests meet it; None where it was not said, and the script decides.
+            enter: the state that the account is in after the last of them.
+        """
+
+    @abstractmethod
+    def _loop(self, times: Times) -> None:
+        """Play all steps so far again, ``times`` times in all."""
 
     @property
     def then(self) -> Self:
@@ -33,7 +43,8 @@ class Scripting(ABC):
         self,
         text: str | None = None,
         *,
-        times: int = 1,
+        times: Times | None = None,
+        enter: str | None = None,
         reasoning: str = "",
         tool_calls: Sequence[Mapping[str, Any]] = (),
         finish_reason: str | None = None,
@@ -43,7 +54,9 @@ class Scripting(ABC):
 
         Args:
             text: what the model says. None with ``tool_calls`` says nothing beside the calls; None alone makes it up.
-            times: how many requests get it, from 1.
+            times: how many requests get it, from 1, or ``"forever"``. Left out: one, but the last step of a rule
+                stays for ever.
+            enter: the state that the account is in after the last of them.
             reasoning: v2 ``reasoning_content``.
             tool_calls: each ``{"name": "get_weather", "arguments": {...}}``; v1 has room for the first one.
             finish_reason: instead of the service's own for such an answer.
@@ -60,14 +73,15 @@ class Scripting(ABC):
             finish_reason=finish_reason,
             delivery=cast("dict[str, Any]", delivery),
         )
-        self._queue(step, times)
+        self._queue(step, times, enter)
         return self
 
     def fail(
         self,
         code: int | str,
         *,
-        times: int = 1,
+        times: Times | None = None,
+        enter: str | None = None,
         retry_after: RetryAfter | None = None,
         message: str | None = None,
     ) -> Self:
@@ -75,17 +89,26 @@ class Scripting(ABC):
 
         Args:
             code: a Qianfan code (``18``), a v2 code (``"rpm_rate_limit_exceeded"``) or an HTTP status (400 to 599).
-            times: how many requests meet it, from 1.
+            times: how many requests meet it, from 1, or ``"forever"``. Left out: one, but the last step of a rule
+                stays for ever.
+            enter: the state that the account is in after the last of them.
             retry_after: ``Retry-After``: seconds (0 to 86400), a moment with a time zone, or the header's very text.
             message: instead of the service's own words.
 
         Raises:
             ValueError: the code is not known (the message names the nearest), or a number is out of range.
         """
-        self._queue(Failure(code=code, message=message, retry_after=retry_after), times)
+        self._queue(Failure(code=code, message=message, retry_after=retry_after), times, enter)
         return self
 
-    def stream(self, pieces: Sequence[str] | str, *, times: int = 1, **delivery: Unpack[DeliveryOptions]) -> Self:
+    def stream(
+        self,
+        pieces: Sequence[str] | str,
+        *,
+        times: Times | None = None,
+        enter: str | None = None,
+        **delivery: Unpack[DeliveryOptions],
+    ) -> Self:
         """Queue an answer whose stream is cut up, timed, damaged and ended as given.
 
         A request that asks for no stream gets the text whole. The most used options; ``docs/faults.md`` has them all:
@@ -99,7 +122,9 @@ class Scripting(ABC):
         Args:
             pieces: the text of each event, in order; or one text, and ``chunk="character"``, ``"token"``, ``"word"``
                 or a number of characters to cut it by.
-            times: how many requests get it, from 1.
+            times: how many requests get it, from 1, or ``"forever"``. Left out: one, but the last step of a rule
+                stays for ever.
+            enter: the state that the account is in after the last of them.
             delivery: the options.
 
         Raises:
@@ -107,17 +132,19 @@ class Scripting(ABC):
             ValueError: an option is out of its range, contradicts another one, or waits for an event that this stream
                 will not have.
         """
-        self._queue(stream(pieces, cast("dict[str, Any]", delivery)), times)
+        self._queue(stream(pieces, cast("dict[str, Any]", delivery)), times, enter)
         return self
 
-    def fault(self, kind: str, *, times: int = 1, **options: Any) -> Self:
+    def fault(self, kind: str, *, times: Times | None = None, enter: str | None = None, **options: Any) -> Self:
         """Queue a fault of a whole answer: ``fault("reset")``, ``fault("slow-headers", interval=0.01)``.
 
         Args:
             kind: ``close``, ``reset``, ``hang``, ``slow-headers``, ``slow-body``, ``wrong-length``, ``bad-gzip``,
                 ``garbage``, ``bad-status-line``, ``malformed-chunk``, ``html``, ``proxy-error`` or ``large-body``;
                 WireMock's and toxiproxy's names for these do as well.
-            times: how many requests meet it, from 1.
+            times: how many requests meet it, from 1, or ``"forever"``. Left out: one, but the last step of a rule
+                stays for ever.
+            enter: the state that the account is in after the last of them.
             options: those of the kind, listed in ``docs/faults.md``.
 
         Raises:
@@ -126,7 +153,7 @@ class Scripting(ABC):
         """
         from mock_server.faults.whole import fault_of  # noqa: PLC0415 - most who start a mock break nothing
 
-        self._queue(fault_of(kind, options), times)
+        self._queue(fault_of(kind, options), times, enter)
         return self
 
     def play(self, steps: Sequence[Mapping[str, Any]]) -> Self:
@@ -136,5 +163,21 @@ class Scripting(ABC):
             ValueError: a step is none; the message says which and why.
         """
         for index, data in enumerate(steps):
-            self._queue(*step_of(dict(data), f"$[{index}]"))
+            step = step_of(dict(data), f"$[{index}]")
+            if isinstance(step, Loop):
+                self._loop(step.times)
+            else:
+                self._queue(step.action, step.times, step.enter)
+        return self
+
+    def loop(self, times: Times = "forever") -> Self:
+        """Start all steps queued so far again when they are through.
+
+        Args:
+            times: how often they are played in all, from 1.
+
+        Raises:
+            ValueError: ``times`` is under 1, or there is no step to start again.
+        """
+        self._loop(times)
         return self

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from mock_server.handle import AccountHandle, add_configured_accounts
+from mock_server.config.applying import Applied, apply, set_up
+from mock_server.handle import AccountHandle
 from mock_server.journal import Entries
 from mock_server.serving.front import Front
 from mock_server.settings import Settings, build, load
@@ -86,6 +87,7 @@ class MockServer:
             self.settings = config
         else:
             self.settings = load(config, **settings) if config is not None else build(settings)
+        self._config, self._overrides = config, settings
         self._address = partial(Front, host=host, port=port, uds=uds)
         self.state = State(self.settings, clock)
         self._front: Front | None = None
@@ -110,7 +112,7 @@ class MockServer:
         ready.wait()
         self._front = front
         _SWITCHING.hurry()
-        add_configured_accounts(self.state, self.url)
+        set_up(self.state)
         return self
 
     def stop(self) -> None:
@@ -120,6 +122,24 @@ class MockServer:
             front.stop()
             self._thread.join()
             _SWITCHING.relax()
+
+    def reload(self) -> Applied:
+        """Read the configuration file again and use it, as ``qfkit mock --watch`` does; what became of its accounts.
+
+        Journals and tokens stay, and so do accounts that have not changed. See `mock_server.config.applying.apply`.
+
+        Raises:
+            ConfigError: the file cannot be used; nothing was changed.
+            DuplicateCredentials: another account has one of its keys; nothing was changed.
+            RuntimeError: the mock was not made with a file.
+        """
+        if self._config is None or isinstance(self._config, Settings):
+            raise RuntimeError("this mock has no configuration file: make it with MockServer(config='mock.yaml')")
+        applied = apply(self.state, load(self._config, **self._overrides))
+        self.settings = self.state.settings
+        for name in applied.removed:
+            self._handles.pop(name, None)
+        return applied
 
     def __enter__(self) -> MockServer:
         return self if self._front is not None else self.start()
@@ -175,5 +195,28 @@ class MockServer:
         """Every request the server saw, of all accounts and of none, oldest first."""
         return self.state.journal.entries()
 
+    @property
+    def accounts(self) -> tuple[AccountHandle, ...]:
+        """Every account, in the order they were added."""
+        return tuple(self._handle(account) for account in self.state.accounts())
+
+    def remove(self, account: AccountHandle) -> None:
+        """Forget an account with its keys and tokens; what it recorded can still be read.
+
+        Raises:
+            UnknownAccount: it was removed before.
+        """
+        self.state.remove_account(account.name)
+        self._handles.pop(account.name, None)
+
+    def reset(self) -> None:
+        """Forget every account's script, rules, journal and counts; accounts, keys, tokens and limits stay."""
+        for account in self.accounts:
+            account.reset()
+        self.state.journal.clear()
+
     def _handle(self, account: Account) -> AccountHandle:
-        return self._handles.setdefault(account.name, AccountHandle(account, self.state, self.url))
+        handle = self._handles.get(account.name)
+        if handle is None or not handle.is_of(account):  # a name may go to another account
+            handle = self._handles[account.name] = AccountHandle(account, self.state, self.url)
+        return handle

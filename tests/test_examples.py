@@ -41,7 +41,7 @@ def test_options_of_qfkit_mock_and_the_fixtures_are_documented(document):
 
 
 def test_every_setting_is_documented():
-    text = (ROOT / "docs" / "mock.md").read_text("utf-8")
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     fields = [*Settings.__struct_fields__, *AccountConfig.__struct_fields__]
     assert [name for name in fields if f"`{name}`" not in text] == []
 

@@ -16,9 +16,9 @@ import httptools
 
 from benchmarks.bench import Bench, Finding, Spread, Table
 from benchmarks.work import JSON_KEYS, SSE_KEYS, Keys, mock_config, signed_batch
+from mock_server.config.applying import set_up
 from mock_server.core import handle
 from mock_server.delivery import wire_plan
-from mock_server.handle import add_configured_accounts
 from mock_server.serving.door import Connection, Door
 from mock_server.settings import build
 from mock_server.state import State
@@ -45,7 +45,7 @@ def run(bench: Bench) -> Finding:
 
 def _stages(keys: Keys, *, stream: bool) -> dict[str, Spread]:
     state = State(build(_config()))
-    add_configured_accounts(state, "http://127.0.0.1:1")
+    set_up(state)
     batch = signed_batch(1, keys, _RUNS * _REPEATS + 2, stream=stream)
     fresh = iter([_parse(request) for request in batch])
     secret, now = keys.secret_key, time.time()

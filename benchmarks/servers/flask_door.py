@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 
-from mock_server.handle import add_configured_accounts
+from mock_server.config.applying import set_up
 from mock_server.serving.front import Front
 from mock_server.settings import load
 from mock_server.state import State
@@ -17,7 +17,7 @@ from mock_server.state import State
 def main() -> None:
     state = State(load(sys.argv[2]))
     front = Front(state, "127.0.0.1", int(sys.argv[1]), flask=True)
-    add_configured_accounts(state, front.url)
+    set_up(state)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda _number, _frame: front.stop())
     front.run()

@@ -79,4 +79,5 @@ def chunking() -> Rule:
             raise ValueError
         return value
 
-    return Rule("one of " + ", ".join(map(repr, CHUNKINGS)) + ", a number of characters, or None", convert)
+    schema = {"anyOf": [{"enum": [*CHUNKINGS, None]}, {"type": "integer", "minimum": 1}]}
+    return Rule("one of " + ", ".join(map(repr, CHUNKINGS)) + ", a number of characters, or None", convert, schema)

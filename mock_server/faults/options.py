@@ -42,10 +42,12 @@ class Rule:
     Attributes:
         says: completes the sentence "NAME is ...".
         convert: the value as it is kept; raises `ValueError` or `TypeError` when it is none.
+        schema: what JSON Schema can say of the values that ``convert`` takes; it never refuses one of them.
     """
 
     says: str
     convert: Callable[[Any], Any]
+    schema: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def check(self, name: str, value: Any) -> Any:
         """The value as it is kept.
@@ -158,7 +160,8 @@ def number(low: float, high: float, unit: str = "a number", *, optional: bool = 
             raise ValueError
         return float(value)
 
-    return Rule(f"{unit}, from {low:g} to {high:.10g}" + _or_none(optional), convert)
+    schema = {"type": "number", "minimum": low, "maximum": high}
+    return Rule(f"{unit}, from {low:g} to {high:.10g}" + _or_none(optional), convert, _or_null(optional, schema))
 
 
 def seconds(low: float = 0.0, high: float = 3600.0, *, optional: bool = False) -> Rule:
@@ -179,7 +182,9 @@ def whole(low: int, high: int, what: str = "a whole number", *, optional: bool =
         return value
 
     says = what + (f", from {low}" if low > -MANY else "") + (f" to {high}" if high < MANY else "")
-    return Rule(says + _or_none(optional), convert)
+    bounds = {"minimum": low} if low > -MANY else {}
+    schema = {"type": "integer", **bounds, **({"maximum": high} if high < MANY else {})}
+    return Rule(says + _or_none(optional), convert, _or_null(optional, schema))
 
 
 def events(*, optional: bool = True) -> Rule:
@@ -195,7 +200,7 @@ def flag() -> Rule:
             raise TypeError
         return value
 
-    return Rule("True or False", convert)
+    return Rule("True or False", convert, {"type": "boolean"})
 
 
 def one_of(*names: str, also: Mapping[str, str] | None = None, optional: bool = False) -> Rule:
@@ -215,7 +220,8 @@ def one_of(*names: str, also: Mapping[str, str] | None = None, optional: bool = 
             raise ValueError
         return spellings[value]
 
-    return Rule("one of " + ", ".join(map(repr, names)) + _or_none(optional), convert)
+    says = "one of " + ", ".join(map(repr, names)) + _or_none(optional)
+    return Rule(says, convert, _or_null(optional, {"enum": list(spellings)}))
 
 
 def text(*, optional: bool = False, one_line: bool = False, latin: bool = False) -> Rule:
@@ -233,7 +239,8 @@ def text(*, optional: bool = False, one_line: bool = False, latin: bool = False)
         return value
 
     says = "one line of text" if one_line else "a text"
-    return Rule(says + (" in Latin-1" if latin else "") + _or_none(optional), convert)
+    schema = {"type": "string", **({"pattern": r"^[^\r\n]*$"} if one_line else {})}
+    return Rule(says + (" in Latin-1" if latin else "") + _or_none(optional), convert, _or_null(optional, schema))
 
 
 def code() -> Rule:
@@ -244,7 +251,9 @@ def code() -> Rule:
             raise TypeError
         return value
 
-    return Rule("a Qianfan code, a v2 code or an HTTP status, or None", convert)
+    return Rule(
+        "a Qianfan code, a v2 code or an HTTP status, or None", convert, {"type": ["integer", "string", "null"]}
+    )
 
 
 def positions() -> Rule:
@@ -258,7 +267,9 @@ def positions() -> Rule:
             raise ValueError
         return listed
 
-    return Rule("the number of an event, counted from 0, or a list of such numbers", convert)
+    one = {"type": "integer", "minimum": 0}
+    schema = {"anyOf": [one, {"type": "array", "items": one}]}
+    return Rule("the number of an event, counted from 0, or a list of such numbers", convert, schema)
 
 
 def moments() -> Rule:
@@ -275,8 +286,13 @@ def moments() -> Rule:
         "a list of moments, in seconds after the request, each from 0 to 3600 and none before the one ahead of it "
         "(itertools.accumulate makes them of gaps)",
         convert,
+        {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 3600}},
     )
 
 
 def _or_none(optional: bool) -> str:
     return ", or None" if optional else ""
+
+
+def _or_null(optional: bool, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"anyOf": [schema, {"type": "null"}]} if optional else schema

@@ -1,8 +1,8 @@
-"""What is ours and not the service's: pictures that an answer points to, and a sign of life."""
+"""Pictures that an answer points to: ours, since the service has nothing at their address."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, jsonify
+from flask import Blueprint, Response, abort
 
 from mock_server.generate import png, seeded
 
@@ -15,9 +15,3 @@ def image(width: int, height: int, name: str) -> Response:
     if not (1 <= width <= 4096 and 1 <= height <= 4096):
         abort(404)
     return Response(png(width, height, seeded(0, name)), mimetype="image/png")
-
-
-@own.get("/__admin/health")
-def health() -> Response:
-    """``{"status": "ok"}`` as soon as requests are answered."""
-    return jsonify(status="ok")

@@ -59,6 +59,7 @@ def respond(reply: Reply, clock: Clock) -> Response:
         and reply.ending == "complete"
         and not (reply.body and reply.body[0].at)
     ):
+        reply.sent = len(reply.content)
         if reply.on_end:
             reply.on_end(reply.ending)
         return Response(reply.content, reply.status, reply.headers)
@@ -81,6 +82,7 @@ def _pieces(reply: Reply, clock: Clock) -> Iterator[bytes]:
         clock.sleep(start + write.at - clock.monotonic())
         if write.data:
             yield write.data
+            reply.sent += len(write.data)
     if reply.on_end:
         reply.on_end(reply.ending)
     if reply.ending != "complete":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from mock_server.scenario.rules import Rule, rule_of
+from mock_server.scenario.scenario import Scenario
 from mock_server.scenario.script import Script, Taken
-from mock_server.scenario.steps import DEFAULT, Action, Answer, Failure, RetryAfter, answer, pieces_of, stream
+from mock_server.scenario.steps import DEFAULT, Action, Answer, Failure, RetryAfter, Times, answer, pieces_of, stream
 
 __all__ = [
     "DEFAULT",
@@ -11,9 +13,13 @@ __all__ = [
     "Answer",
     "Failure",
     "RetryAfter",
+    "Rule",
+    "Scenario",
     "Script",
     "Taken",
+    "Times",
     "answer",
     "pieces_of",
+    "rule_of",
     "stream",
 ]

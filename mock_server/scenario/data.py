@@ -2,34 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
 from mock_server import scenario
 from mock_server.faults.options import OptionError, UnknownOption
-from mock_server.scenario.steps import Action
+from mock_server.scenario.steps import Action, Times
 from qfkit.protocol.errors import UnknownErrorCode
 
-Times: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+_Times: TypeAlias = Annotated[int, msgspec.Meta(ge=1)] | Literal["forever"]
 
 
-class ReplyStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a script, ready to be queued.
+
+    Attributes:
+        action: what it does.
+        times: how many requests meet it, from 1, or ``"forever"``; None where it was not said.
+        enter: the state that the account is in after the last of them, None to stay in the one it is in.
+    """
+
+    action: Action
+    times: Times | None = None
+    enter: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """All steps so far start again when they are through.
+
+    Attributes:
+        times: how often they are played in all, from 1, or ``"forever"``.
+    """
+
+    times: Times = "forever"
+
+
+class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every step of data may have beside its own keys."""
+
+    times: _Times | None = None
+    enter: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does; ``options`` are the keys that are not its own."""
+        raise NotImplementedError
+
+
+class ReplyStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``- reply: text``: an answer; ``null`` makes it up. Options of `Delivery` go beside it."""
 
     reply: str | None
-    times: Times = 1
 
     def action(self, options: dict[str, Any]) -> Action:
         """What the step does."""
         return scenario.answer(self.reply, delivery=options)
 
 
-class FailStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FailStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``- fail: 18``: a Qianfan code, a v2 string code or an HTTP status."""
 
     fail: int | str
-    times: Times = 1
     retry_after: Annotated[float, msgspec.Meta(ge=0, le=86400)] | None = None
     message: str | None = None
 
@@ -40,14 +76,13 @@ class FailStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return scenario.Failure(code=self.fail, message=self.message, retry_after=self.retry_after)
 
 
-class StreamStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class StreamStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``- stream: [pieces]``, or a text with ``chunk``: an answer whose stream has these pieces.
 
     Options of `Delivery` go beside it.
     """
 
     stream: list[str] | str
-    times: Times = 1
 
     def action(self, options: dict[str, Any]) -> Action:
         """What the step does."""
@@ -56,11 +91,10 @@ class StreamStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return scenario.stream(self.stream, options)
 
 
-class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class FaultStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``- fault: reset``: a fault of a whole answer, by its name. Its own options go beside it."""
 
     fault: str
-    times: Times = 1
 
     def action(self, options: dict[str, Any]) -> Action:
         """What the step does."""
@@ -69,34 +103,44 @@ class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return fault_of(self.fault, options)
 
 
-Step: TypeAlias = ReplyStep | FailStep | StreamStep | FaultStep
+class LoopStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- loop: forever``, or a number: the steps before it start again when they are through."""
+
+    loop: _Times
+
 
 #: The key that opens a step of a script -> its type.
-STEPS: dict[str, type[Step]] = {
+STEPS: dict[str, type[_Written | LoopStep]] = {
     "reply": ReplyStep,
     "fail": FailStep,
     "stream": StreamStep,
     "fault": FaultStep,
+    "loop": LoopStep,
 }
 
 
-def step_of(step: dict[str, Any], where: str = "$") -> tuple[Action, int]:
-    """One step of a script, told by the key it opens with: what it does, and how many requests meet it.
+def step_of(data: dict[str, Any], where: str = "$") -> Step | Loop:
+    """One step of a script, told by the key it opens with.
 
     Raises:
         msgspec.ValidationError: with the path of what is wrong.
     """
-    kinds = [kind for kind in STEPS if kind in step]
+    kinds = [kind for kind in STEPS if kind in data]
     if len(kinds) != 1:
         raise msgspec.ValidationError(f"A step has exactly one of `{'`, `'.join(STEPS)}` - at `{where}`")
     kind = STEPS[kinds[0]]
-    own = {name: value for name, value in step.items() if name in kind.__struct_fields__}
-    options = {str(name): value for name, value in step.items() if name not in own}
+    own = {name: value for name, value in data.items() if name in kind.__struct_fields__}
+    options = {str(name): value for name, value in data.items() if name not in own}
     try:
         made = msgspec.convert(own, kind)
-        return made.action(options), made.times
+        if isinstance(made, LoopStep):
+            if options:
+                name = next(iter(options))
+                raise UnknownOption(name, f"Object contains unknown field `{name}`")
+            return Loop(made.loop)
+        return Step(made.action(options), made.times, made.enter)
     except OptionError as error:
-        path = f"{where}.{error.option}" if error.option in step else where
+        path = f"{where}.{error.option}" if error.option in data else where
         raise msgspec.ValidationError(f"{error} - at `{path}`") from error
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at `$")

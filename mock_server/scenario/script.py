@@ -1,66 +1,264 @@
 """A script: steps taken one after the other, each exactly as often as it was queued.
 
-A step is taken under the account's lock, so ``times=k`` meets exactly k requests however many threads ask.
+A step is taken under a lock, so ``times=k`` meets exactly k requests however many threads ask. A loop is a step of its
+own: when a request comes to it, everything before it starts again. Loops may follow on loops: ``a, loop 2, b, loop 2``
+is a a b a a b.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from dataclasses import dataclass
 
-from mock_server.scenario.steps import DEFAULT, Action, Answer
+from mock_server.scenario.steps import DEFAULT, Action, Answer, Times
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The step that a request met: what to do, and its name for the journal."""
+    """What a request met.
+
+    Attributes:
+        action: what to do.
+        name: the step in words, for the journal.
+        enter: the state that the account is in from now on, None to stay in the one it is in.
+        rule: short name of the rule whose step it is.
+        near_misses: where no step was met though there are rules: what kept the nearest from it, a line each.
+    """
 
     action: Action
     name: str
+    enter: str | None = None
+    rule: str | None = None
+    near_misses: tuple[str, ...] = ()
+
+
+#: What a request meets that no step wants.
+UNSCRIPTED = Taken(DEFAULT, "default")
+
+
+@dataclass(slots=True, eq=False)
+class _Step:
+    """A step and how far it is. ``met`` counts this round of the loops around it, ``met_ever`` all rounds."""
+
+    action: Action
+    times: Times | None
+    enter: str | None
+    met: int = 0
+    met_ever: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Loop:
+    """Back to the beginning. ``rounds`` counts those that are over."""
+
+    times: Times
+    rounds: int = 0
 
 
 class Script:
-    """Steps in the order they were queued. Safe for any number of threads."""
+    """Steps in the order they were queued. Safe for any number of threads.
 
-    __slots__ = ("_lock", "_steps")
+    Args:
+        lock: guards the steps; scripts that are taken from together share one.
+        last_stays: the last step stays for ever if nobody said how many requests meet it; else it is met once.
+    """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._steps: deque[tuple[Action, int, int]] = deque()  # action, times in all, times left
+    __slots__ = ("_at", "_last_stays", "_lock", "_steps", "asks")
 
-    def add(self, action: Action, times: int = 1) -> None:
-        """Queue ``action`` for the next ``times`` requests (1 or more) that no earlier step takes.
+    def __init__(self, lock: threading.Lock | None = None, *, last_stays: bool = False) -> None:
+        self._lock = lock or threading.Lock()
+        self._steps: list[_Step | _Loop] = []
+        self._at = 0
+        self._last_stays = last_stays
+        #: A step looks at the question.
+        self.asks = False
+
+    # Writing
+
+    def add(self, action: Action, times: Times | None = None, enter: str | None = None) -> None:
+        """Queue ``action`` for the next requests that no earlier step takes.
+
+        Args:
+            action: what it does.
+            times: how many requests meet it, from 1, or ``"forever"``; None is 1, unless the script's last step stays.
+            enter: the state that the account is in once the last of them has met it; of a step that stays for ever,
+                once any of them has.
 
         Raises:
-            ValueError: ``times`` is not a whole number of 1 or more.
+            ValueError: ``times`` or ``enter`` is none, or a step before it stays for ever.
         """
-        if type(times) is not int or times < 1:
-            raise ValueError(f"times is how many requests meet this step: a whole number from 1; got {times!r}")
+        step = _Step(action, _checked(times), None if enter is None else state_name(enter))
         with self._lock:
-            self._steps.append((action, times, times))
+            self._check_reach(action.describe())
+            self._steps.append(step)
+            self.asks = self.asks or getattr(action, "source", None) is not None
+
+    def loop(self, times: Times = "forever") -> None:
+        """Play all steps so far again when they are through, ``times`` times in all.
+
+        Raises:
+            ValueError: ``times`` is neither a whole number from 1 nor ``"forever"``, or there is no step yet.
+        """
+        _checked(times)
+        with self._lock:
+            self._check_reach("loop")
+            if not self._steps:
+                raise ValueError("a loop repeats the steps before it, and there are none: write it after them")
+            self._steps.append(_Loop(times))
+
+    def enter(self, state: str) -> None:
+        """Enter ``state`` after the step that was queued last, as with `add`.
+
+        Raises:
+            ValueError: there is no such step, or ``state`` is no name.
+        """
+        state_name(state)
+        with self._lock:
+            if not self._steps or isinstance(last := self._steps[-1], _Loop):
+                raise ValueError("enter() belongs behind a step: reply('ok').enter('down')")
+            last.enter = state
+
+    def _check_reach(self, what: str) -> None:
+        for each in self._steps:
+            if each.times == "forever":
+                before = "loop" if isinstance(each, _Loop) else each.action.describe()
+                raise ValueError(
+                    f"no request could ever meet {what!r}: {before!r} before it goes on for ever; "
+                    "reset() forgets a script, and on() makes a rule that goes before it"
+                )
+
+    # Taking
 
     def take(self) -> Taken:
         """The action for one request; each step is given out exactly as often as it was queued."""
         with self._lock:
-            if not self._steps:
-                return Taken(DEFAULT, "default")
-            action, times, left = self._steps[0]
-            if left == 1:
-                self._steps.popleft()
+            return self.next() or UNSCRIPTED
+
+    def next(self) -> Taken | None:
+        """As `take`, for those who hold the lock; None when no step is waiting."""
+        step = self._current()
+        if step is None:
+            return None
+        turn = step.met_ever
+        step.met += 1
+        step.met_ever += 1
+        times = self._times(step)
+        last = times is None or step.met == times
+        count = "" if times == 1 else f" ({step.met} of {times})" if times else f" (no. {step.met})"
+        action = step.action.at_turn(turn) if isinstance(step.action, Answer) else step.action
+        return Taken(action, f"{action.describe()}{count}", step.enter if last else None)
+
+    @property
+    def over(self) -> bool:
+        """No step is waiting. For those who hold the lock."""
+        return self._current() is None
+
+    @property
+    def endless(self) -> bool:
+        """There will always be a step, as long as nobody adds one."""
+        last = self._steps[-1] if self._steps else None
+        return last is not None and (last.times == "forever" or (last.times is None and self._last_stays))
+
+    def _current(self) -> _Step | None:
+        """The step that the next request meets; moves on past those that are through."""
+        while self._at < len(self._steps):
+            each = self._steps[self._at]
+            if isinstance(each, _Loop):
+                self._go_round(each)
+                continue
+            times = self._times(each)
+            if times is None or each.met < times:
+                return each
+            self._at += 1
+        return None
+
+    def _go_round(self, loop: _Loop) -> None:
+        if loop.times != "forever" and loop.rounds + 1 >= loop.times:
+            self._at += 1
+            return
+        loop.rounds += 1
+        for each in self._steps[: self._at]:
+            if isinstance(each, _Loop):
+                each.rounds = 0
             else:
-                self._steps[0] = (action, times, left - 1)
-        count = f" ({times - left + 1} of {times})" if times > 1 else ""
-        if isinstance(action, Answer):
-            action = action.at_turn(times - left)
-        return Taken(action, f"{action.describe()}{count}")
+                each.met = 0
+        self._at = 0
+
+    def _times(self, step: _Step) -> int | None:
+        """How many requests meet the step in one round; None for ever."""
+        if step.times is None:
+            return None if self._last_stays and step is self._steps[-1] else 1
+        return None if step.times == "forever" else step.times
+
+    # Reading
+
+    @property
+    def met(self) -> int:
+        """How many requests met a step."""
+        with self._lock:
+            return sum(each.met_ever for each in self._steps if isinstance(each, _Step))
 
     def waiting(self) -> list[str]:
-        """Steps that no request has met yet, in words."""
+        """Steps that wait for a request, in words, and how many requests may meet them.
+
+        What stays or comes again for ever is listed until it was met once.
+        """
         with self._lock:
-            return [f"{action.describe()} x{left}" for action, _, left in self._steps]
+            self._current()
+            return [words for index in range(self._at, len(self._steps)) if (words := self._waits(index))]
+
+    def unmet(self) -> list[str]:
+        """Steps that no request has met, in words."""
+        with self._lock:
+            return [each.action.describe() for each in self._steps if isinstance(each, _Step) and not each.met_ever]
+
+    def _waits(self, index: int) -> str | None:
+        each = self._steps[index]
+        if isinstance(each, _Loop):
+            left = 0 if each.times == "forever" else each.times - each.rounds - 1
+            return f"loop x{left}" if left else None
+        times = self._times(each)
+        again = times is None or any(
+            later.times == "forever" for later in self._steps[index:] if isinstance(later, _Loop)
+        )
+        if again and each.met_ever:
+            return None
+        return (
+            f"{each.action.describe()} for ever" if times is None else f"{each.action.describe()} x{times - each.met}"
+        )
+
+    def written(self) -> list[str]:
+        """All steps in words, those that are through too."""
+        with self._lock:
+            return [
+                f"loop {each.times}"
+                if isinstance(each, _Loop)
+                else each.action.describe()
+                + (f" x{times}" if (times := self._times(each)) else " for ever")
+                + (f", then {each.enter!r}" if each.enter else "")
+                for each in self._steps
+            ]
 
     def clear(self) -> None:
         """Forget every step."""
         with self._lock:
             self._steps.clear()
+            self._at = 0
+            self.asks = False
+
+
+def state_name(name: object) -> str:
+    """The name of a state, checked.
+
+    Raises:
+        ValueError: it is no text, or an empty one.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"a state is a name such as 'down', not empty; got {name!r}")
+    return name
+
+
+def _checked(times: Times | None) -> Times | None:
+    if times is None or times == "forever" or (type(times) is int and times >= 1):
+        return times
+    raise ValueError(f"times is how many requests meet this step: a whole number from 1, or 'forever'; got {times!r}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import format_datetime
 from math import ceil
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mock_server.faults.chunking import chunk
 from mock_server.faults.options import OptionError
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mock_server.faults.whole import Fault
 
 RetryAfter: TypeAlias = float | str | datetime
+
+#: How many requests meet a step: a whole number from 1, or all that come.
+Times: TypeAlias = int | Literal["forever"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mock_server.core import handle
+from mock_server.core import Later, begin
 from mock_server.delivery import Reply
+from mock_server.routes.guard import control_guard
 from mock_server.serving.door import Answering, Door, Limits, listen, listen_unix
 from mock_server.serving.wsgi import BodyPipe, LiveReply, WsgiRunner
 from mock_server.state import State
@@ -18,8 +20,8 @@ from qfkit.protocol.http import HttpRequest
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
-#: Paths under this are ours, and Flask's: the service has nothing there.
-OWN_PREFIX = b"/__"
+#: Paths that begin like this are ours, and Flask's: the service has nothing there.
+OWN_PREFIX = (b"/__", b"/metrics")
 
 
 class Front:
@@ -33,6 +35,7 @@ class Front:
         flask: serve everything through Flask, which is the reference; slower, and without byte-exact faults.
 
     Raises:
+        ConfigError: other machines could use the control API, and it has no token.
         OSError: the address cannot be had.
     """
 
@@ -46,6 +49,7 @@ class Front:
         limits: Limits | None = None,
         flask: bool = False,
     ) -> None:
+        control_guard(state.settings, host if uds is None else None)
         self._state = state
         self._socket = listen(host, port) if uds is None else listen_unix(uds)
         self._limits = limits
@@ -99,13 +103,22 @@ class Front:
         self._loop = loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
         flask: WsgiRunner | None = None
+        threads: LaterRunner | None = None
 
         def for_flask(target: bytes | bytearray) -> bool:
             return self._all_flask or target.startswith(OWN_PREFIX)
 
         def answer(request: HttpRequest) -> Answering:
             # A request for Flask comes here only when it was pipelined behind another.
-            return ask_flask(request) if for_flask(request.target.encode("latin-1")) else handle(request, self._state)
+            nonlocal threads
+            if for_flask(request.target.encode("latin-1")):
+                return ask_flask(request)
+            begun = begin(request, self._state)
+            if isinstance(begun, Reply):
+                return begun
+            if threads is None:
+                threads = LaterRunner(loop)
+            return threads(begun)
 
         def ask_flask(request: HttpRequest, body: BodyPipe | None = None) -> asyncio.Future[Reply | LiveReply]:
             nonlocal flask
@@ -126,11 +139,49 @@ class Front:
             await asyncio.sleep(0)  # lets the connections that were hung up on say goodbye
             if flask is not None:
                 flask.close()
+            if threads is not None:
+                threads.close()
 
     def _app(self) -> WSGIApplication:
         from mock_server.app import create_app  # noqa: PLC0415 - see answer()
 
         return create_app(state=self._state)
+
+
+class LaterRunner:
+    """Runs answers that take code of the user's in threads, so that nobody else waits for them.
+
+    Args:
+        loop: where the answers are awaited.
+        threads: how many run side by side; they are started as they are needed.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, threads: int = 64) -> None:
+        self._loop = loop
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="qfkit-callable")
+
+    def __call__(self, later: Later) -> asyncio.Future[Reply | LiveReply]:
+        """The reply, as soon as it is found."""
+        future: asyncio.Future[Reply | LiveReply] = self._loop.create_future()
+        self._pool.submit(self._run, later, future)
+        return future
+
+    def close(self) -> None:
+        """Let the threads go; answers that have not begun are dropped."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _run(self, later: Later, future: asyncio.Future[Reply | LiveReply]) -> None:
+        reply = later.run()
+        try:
+            self._loop.call_soon_threadsafe(_settle, future, reply)
+        except RuntimeError:  # the mock was stopped meanwhile, and its loop is closed
+            if reply.on_end:
+                reply.on_end("hung up")
+
+
+def _settle(future: asyncio.Future[Reply | LiveReply], reply: Reply) -> None:
+    if not future.done():
+        future.set_result(reply)
 
 
 def new_event_loop() -> asyncio.AbstractEventLoop:

@@ -85,9 +85,11 @@ class Sender:
         while index <= last and writes[index].at <= now and not self._paused:
             if timing is not None:
                 timing.real.append(now)
+            data = writes[index].data
+            reply.sent += len(data)
             if index == last and plan.after != "hang":
                 self._tell(reply.ending)  # before the bytes: whoever has read them all finds the journal complete
-            if data := writes[index].data:
+            if data:
                 self._transport.write(data)
             index += 1
         self._next = index

@@ -7,17 +7,29 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from mock_server.handle import add_configured_accounts
+from mock_server.config.applying import set_up
 from mock_server.serving.front import Front
 from mock_server.state import State
 from qfkit.protocol.credentials import Credentials
+
+if TYPE_CHECKING:
+    from mock_server.config.watching import Watcher
 
 #: Answers under way may take this long to end after SIGTERM or SIGINT, in seconds.
 DRAIN_SECONDS = 5.0
 
 
-def serve(state: State, host: str, port: int, keys: Credentials, announce: Callable[[str], None]) -> None:
+def serve(
+    state: State,
+    host: str,
+    port: int,
+    keys: Credentials,
+    announce: Callable[[str], None],
+    *,
+    watcher: Watcher | None = None,
+) -> None:
     """Listen and answer until SIGINT or SIGTERM. Answers under way may end; a second signal hangs up at once.
 
     Args:
@@ -26,13 +38,14 @@ def serve(state: State, host: str, port: int, keys: Credentials, announce: Calla
         port: 0 takes a free one.
         keys: of the default account, where the configuration names no account.
         announce: told the base URL once requests are taken.
+        watcher: looks after the configuration file meanwhile.
 
     Raises:
         OSError: the address cannot be had.
         DuplicateCredentials: two accounts share a key.
     """
     front = Front(state, host, port)
-    add_configured_accounts(state, front.url)
+    set_up(state)
     if not state.accounts():
         state.add_account(keys, "default")
     ready = threading.Event()
@@ -50,7 +63,13 @@ def serve(state: State, host: str, port: int, keys: Credentials, announce: Calla
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    front.run(ready)
+    stopped = threading.Event()
+    if watcher is not None:
+        threading.Thread(target=watcher.run, args=(stopped,), name="qfkit-watch", daemon=True).start()
+    try:
+        front.run(ready)
+    finally:
+        stopped.set()
 
 
 def _when_ready(ready: threading.Event, announce: Callable[[str], None], url: str) -> None:

@@ -11,6 +11,7 @@ import click
 COMMANDS = {
     "demo": "qfkit.cli.demo",
     "mock": "qfkit.cli.mock",
+    "config": "qfkit.cli.config",
     "chat": "qfkit.cli.chat",
     "sign": "qfkit.cli.sign",
     "errors": "qfkit.cli.errors",

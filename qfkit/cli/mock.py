@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import shlex
@@ -26,6 +25,11 @@ DEFAULT_KEYS = Credentials(
     bearer_token="bce-v3/ALTAK-qfkitmockapikey00000/0123456789abcdef0123456789abcdef01234567",  # noqa: S106 - of a mock
 )
 
+#: Why the mock does not start for other machines without a token.
+_UNGUARDED = """{host} is not loopback, so other machines could read keys and requests over the control API.
+Give it a token: QFKIT_ADMIN_TOKEN=$(python -c 'import secrets; print(secrets.token_urlsafe())') qfkit mock ...
+(or --admin-token, or admin_token in the --config file), or listen on 127.0.0.1"""
+
 
 @click.command("mock")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -38,6 +42,23 @@ DEFAULT_KEYS = Credentials(
 @click.option("--seed", type=int, help="Made-up answers and ids are the same for the same seed.")
 @click.option("--ttft", type=click.FloatRange(0, 3600), help="Seconds to the first token of a stream.")
 @click.option("--interval", type=click.FloatRange(0, 3600), help="Seconds between the tokens of a stream.")
+@click.option(
+    "--quota",
+    type=click.Choice(["documented", "none"]),
+    help="documented: text_generation has its 100 requests a second.",
+)
+@click.option(
+    "--unmatched",
+    type=click.Choice(["answer", "refuse"]),
+    help="What meets a request that neither a rule nor the script wants.",
+)
+@click.option(
+    "--admin-token",
+    envvar="QFKIT_ADMIN_TOKEN",
+    show_envvar=True,
+    help="What the control API asks for. Needed off loopback.",
+)
+@click.option("--watch", is_flag=True, help="Use the --config file again whenever it changes; keep the last good one.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the base URL here once requests are taken.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line for a program instead of the text.")
 def command(
@@ -52,6 +73,10 @@ def command(
     seed: int | None,
     ttft: float | None,
     interval: float | None,
+    quota: str | None,
+    unmatched: str | None,
+    admin_token: str | None,
+    watch: bool,
     ready_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -66,12 +91,24 @@ def command(
     from mock_server.settings import ConfigError, build, load
     from mock_server.state import DuplicateCredentials, State
 
-    given = {"auth": auth, "seed": seed, "ttft": ttft, "interval": interval}
+    given = {
+        "auth": auth,
+        "seed": seed,
+        "ttft": ttft,
+        "interval": interval,
+        "quota": quota,
+        "unmatched": unmatched,
+        "admin_token": admin_token or None,
+    }
     overrides: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:
         settings = load(config, **overrides) if config else build(overrides)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    if watch and config is None:
+        raise click.UsageError("--watch looks after a file: name it with --config")
+    if not settings.admin_token and _open_to_others(host):
+        raise click.UsageError(_UNGUARDED.format(host=host))
     state = State(settings)
     if settings.accounts and (access_key or secret_key or api_key):
         raise click.UsageError(f"{config} names the accounts: put the keys there, or leave its accounts out")
@@ -85,13 +122,18 @@ def command(
             click.echo(json.dumps(data))
         else:
             click.echo(welcome(url, state.default_account.credentials, environment))
-            if not _is_loopback(host):
+            if _open_to_others(host):
                 click.secho(f"Note: {host} is not loopback: whoever reaches it can use this mock.", fg="yellow")
         if ready_file:
             ready_file.write_text(url + "\n", "utf-8")
 
+    watcher = None
+    if watch and config is not None:
+        from mock_server.config.watching import Watcher
+
+        watcher = Watcher(state, config, overrides, lambda line: click.echo(line, err=True))
     try:
-        serve(state, host, port, keys, announce)
+        serve(state, host, port, keys, announce, watcher=watcher)
     except DuplicateCredentials as error:
         raise click.ClickException(f"{config or 'settings'}: {error}") from error
     except OSError as error:
@@ -133,8 +175,9 @@ For code that signs X-Bce-Signature headers
 """
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _open_to_others(host: str) -> bool:
+    if host == "127.0.0.1":
+        return False  # not worth the import, which brings Flask
+    from mock_server.routes.guard import is_loopback
+
+    return not is_loopback(host)

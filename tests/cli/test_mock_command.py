@@ -113,7 +113,7 @@ def test_a_mistake_in_the_configuration_is_one_clear_line(tmp_path):
     process = start("--port", "0", "--config", str(file))
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "mock.yaml:1: 'atuh' is not a setting; did you mean 'auth'?" in errors
+    assert "mock.yaml:1:1: 'atuh' is not a setting (at atuh); did you mean 'auth'?" in errors
     assert "Traceback" not in errors
 
 
@@ -124,6 +124,57 @@ def test_keys_on_the_command_line_and_accounts_in_the_file_do_not_go_together(tm
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 2
     assert "names the accounts" in errors
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7", "mock.example"])
+def test_it_does_not_listen_for_others_without_a_token(host):
+    process = start("--port", "0", "--host", host, env={"QFKIT_ADMIN_TOKEN": ""})
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert f"{host} is not loopback" in errors
+    assert "secrets.token_urlsafe" in errors, "says how to make a token"
+
+
+@pytest.mark.parametrize("how", ["option", "environment", "file"])
+def test_with_a_token_it_listens_for_others(tmp_path, how):
+    file = tmp_path / "mock.yaml"
+    file.write_text("admin_token: hush-hush\n" if how == "file" else "", "utf-8")
+    options = ["--admin-token", "hush-hush"] if how == "option" else []
+    env = {"QFKIT_ADMIN_TOKEN": "hush-hush" if how == "environment" else ""}
+    process = start("--port", "0", "--host", "0.0.0.0", "--config", str(file), *options, env=env)
+    text = process.stdout.readline()
+    output, errors = end(process)
+    assert text.startswith("Mock Qianfan at http://")
+    assert "hush-hush" not in text + output + errors
+
+
+def test_options_are_settings(tmp_path):
+    process = start("--port", "0", "--json", "--unmatched", "refuse", "--quota", "none")
+    ready = json.loads(process.stdout.readline())
+    answer = ask(ready["url"], ready["env"]["OPENAI_API_KEY"])
+    assert (answer.status_code, "qfkit" in answer.text) == (400, True)
+    end(process)
+
+
+def test_watching_needs_a_file():
+    process = start("--port", "0", "--watch")
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "name it with --config" in errors
+
+
+def test_a_watched_file_is_used_when_it_changes_and_kept_when_it_is_wrong(tmp_path):
+    file = tmp_path / "mock.yaml"
+    file.write_text("accounts: [{name: a, bearer_token: key-a}]\n", "utf-8")
+    process = start("--port", "0", "--json", "--config", str(file), "--watch")
+    url = json.loads(process.stdout.readline())["url"]
+    file.write_text("accounts: [{name: a, bearer_token: key-a, script: [{reply: 二}]}]\n", "utf-8")
+    assert "has changed and is in use: changed a" in process.stderr.readline()
+    file.write_text("acounts: []\n", "utf-8")
+    assert "mock.yaml:1:1: 'acounts' is not a setting" in process.stderr.readline()
+    assert "the settings from before it stay" in process.stderr.readline()
+    assert ask(url, "key-a").json()["choices"][0]["message"]["content"] == "二"
+    end(process)
 
 
 def test_sigterm_lets_an_open_stream_end():
