@@ -110,10 +110,7 @@ def verify_in_order(entries: Entries, expected: Sequence[Mapping[str, Any]]) -> 
             f"expected {wanted}; number {number} ({filters or 'any request'}) did not come"
             + (f" after request #{found[-1].number}" if found else "")
         ]
-        lines += [
-            f"  {done}. {step}: #{entry.number}"
-            for done, (step, entry) in enumerate(zip(steps, found, strict=False), 1)
-        ]
+        lines += [f"  {done}. {steps[done - 1]}: #{entry.number}" for done, entry in enumerate(found, 1)]
         early = [entry for entry in entries if filters.fit(entry) and entry not in found]
         if early:
             lines += _listed("that came too early for it", Entries(early))
@@ -146,22 +143,22 @@ def _differing(nearest: Entries, filters: Filters) -> list[str]:
 
 def _advice(*, few: bool, entries: Entries, filters: Filters) -> list[str]:
     if not few:
-        return ["How to fix: a client that retries asks again; count its calls by ok=True, or allow more with at_most."]
-    if entries.forgotten:
-        return [
-            f"How to fix: {_requests(entries.forgotten)} had to make room in the journal and cannot be seen any more; "
-            "give it more with the settings journal and journal_bytes."
-        ]
-    if not len(entries):
-        return [
-            "How to fix: nothing came to this account. Does the client have its URL and keys (account.env())? Requests "
-            "with unknown keys are in server.requests."
-        ]
-    if filters:
-        return [
-            "How to fix: change the request, or the filter that it misses; `print(account.requests)` lists them all."
-        ]
-    return ["How to fix: let the client ask as often as is expected, or expect less with at_least."]
+        text = "a client that retries asks again; count its calls by ok=True, or allow more with at_most."
+    elif entries.forgotten:
+        text = (
+            f"{_requests(entries.forgotten)} had to make room in the journal and cannot be seen any more; give it more "
+            "with the settings journal and journal_bytes."
+        )
+    elif not entries:
+        text = (
+            "nothing came to this account. Does the client have its URL and keys (account.env())? Requests with unknown "
+            "keys are in server.requests."
+        )
+    elif filters:
+        text = "change the request, or the filter that it misses; print(account.requests) lists them all."
+    else:
+        text = "let the client ask as often as is expected, or expect less with at_least."
+    return [f"How to fix: {text}"]
 
 
 def _requests(number: int) -> str:
