@@ -44,6 +44,7 @@ class Outcome(msgspec.Struct, frozen=True):
         signature: the verdict on a signature, for the two signing schemes.
         refusal: None when the request is let in.
         old_key: the keys are not the account's newest.
+        token: the access token, bearer token or API key that was sent.
     """
 
     account: Account | None
@@ -51,6 +52,7 @@ class Outcome(msgspec.Struct, frozen=True):
     signature: Verification | None = None
     refusal: Refusal | None = None
     old_key: bool = False
+    token: str | None = None
 
 
 class _Holder(msgspec.Struct, frozen=True):
@@ -114,14 +116,14 @@ def _v1(request: HttpRequest, state: State) -> Outcome:
     token = state.token(value)
     if token is None or token.kind != "oauth":
         why = "this access_token was not issued by this server: fetch one from /oauth/2.0/token"
-        return Outcome(None, "access_token", refusal=Refusal("v1", 110, why))
+        return Outcome(None, "access_token", token=value, refusal=Refusal("v1", 110, why))
     if token.revoked is not None:
         why = f"this access_token was revoked: {_FETCH_ONCE}"
-        return Outcome(token.account, "access_token", refusal=Refusal("v1", 110, why))
+        return Outcome(token.account, "access_token", token=value, refusal=Refusal("v1", 110, why))
     if (late := state.clock.time() - token.expires) >= 0:
         why = f"this access_token expired {late:.0f} s ago: {_FETCH_ONCE}"
-        return Outcome(token.account, "access_token", refusal=Refusal("v1", 111, why))
-    return Outcome(token.account, "access_token")
+        return Outcome(token.account, "access_token", token=value, refusal=Refusal("v1", 111, why))
+    return Outcome(token.account, "access_token", token=value)
 
 
 def _v2(request: HttpRequest, state: State) -> Outcome:
@@ -133,8 +135,9 @@ def _v2(request: HttpRequest, state: State) -> Outcome:
     if keys := state.by_api_key(value):
         holder = _Holder.of(keys, state.clock.time())
         if holder.ended:
-            return Outcome(holder.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", holder.ended))
-        return Outcome(holder.account, "bearer", old_key=holder.old)
+            refusal = Refusal("v2", "invalid_iam_token", holder.ended)
+            return Outcome(holder.account, "bearer", token=value, refusal=refusal)
+        return Outcome(holder.account, "bearer", token=value, old_key=holder.old)
     token = state.token(value)
     if token is None or token.kind != "bearer":
         why = (
@@ -142,14 +145,14 @@ def _v2(request: HttpRequest, state: State) -> Outcome:
             if token
             else "no account of this server has this API key, and it issued no such bearer token"
         )
-        return Outcome(None, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
+        return Outcome(None, "bearer", token=value, refusal=Refusal("v2", "invalid_iam_token", why))
     if token.revoked is not None:
         why = "this bearer token was revoked: ask /v1/BCE-BEARER/token for a new one"
-        return Outcome(token.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
+        return Outcome(token.account, "bearer", token=value, refusal=Refusal("v2", "invalid_iam_token", why))
     if (late := state.clock.time() - token.expires) >= 0:
         why = f"this bearer token expired {late:.0f} s ago: ask /v1/BCE-BEARER/token for a new one"
-        return Outcome(token.account, "bearer", refusal=Refusal("v2", "invalid_iam_token", why))
-    return Outcome(token.account, "bearer")
+        return Outcome(token.account, "bearer", token=value, refusal=Refusal("v2", "invalid_iam_token", why))
+    return Outcome(token.account, "bearer", token=value)
 
 
 def _iam(request: HttpRequest, state: State) -> Outcome:

@@ -19,6 +19,7 @@ from mock_server.delivery import Reply
 from mock_server.grants import GRANTS
 from mock_server.journal import Entry
 from mock_server.matching import CallableFailed, Question
+from mock_server.observing import note
 from mock_server.quota import UNLIMITED, Granted, Refused, error_code
 from mock_server.saying import Call
 from mock_server.scenario import Failure, Taken
@@ -149,7 +150,7 @@ class _Visit:
         self._admission.release()
         if self._entry.outcome == "pending":  # the first word counts
             self._state.tally.ended(self._entry, reply, outcome)
-        self._entry.ended(reply, outcome)
+        self._entry.ended(reply, outcome, self._state.clock.time())
 
     def _internal_fault(self, error: Exception) -> Reply:
         """A bug of ours, answered as the service answers one of its own."""
@@ -178,6 +179,7 @@ class _Visit:
             entry.findings += ("old-key",)
         if found.dialect == "oauth":
             entry.body = b"***" if entry.body.strip() not in (b"", b"{}") else entry.body  # may hold the secret
+        note(entry, self._request, outcome.token, outcome.account)
         if outcome.refusal is None:
             return outcome.account
         if mode == "off":

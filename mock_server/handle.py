@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mock_server.journal import Entries
 from mock_server.keys import Keys
 from mock_server.matching import Matcher
+from mock_server.observing import Graded
 from mock_server.quota import Limits, Window
 from mock_server.scenario import Action, Rule, Script, Times, rule_of
 from mock_server.scripting import Scripting
@@ -18,6 +19,7 @@ from qfkit.protocol.credentials import Credentials
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from mock_server.chaos import Chaos
     from mock_server.matching.keywords import Matchers
 
 
@@ -100,7 +102,7 @@ class RuleHandle(_Scripted):
         self._account.scenario.remove(self._rule)
 
 
-class AccountHandle(_Scripted, Keys):
+class AccountHandle(_Scripted, Keys, Graded):
     """One account of a mock. Steps are queued in the order they are written; each call returns the handle.
 
     When no step is waiting, requests get a made-up answer.
@@ -232,6 +234,36 @@ class AccountHandle(_Scripted, Keys):
         return self
 
     # What happened
+
+    # Misfortune
+
+    def chaos(self, chaos: Chaos | None = None, /, **options: Any) -> AccountHandle:
+        """Let requests fail at random from now on, before any rule or step: ``chaos(seed=7, error_rate=0.1)``.
+
+        The nth request from here on meets the same for the same seed and options. ``chaos(None)`` ends it.
+
+        Args:
+            chaos: what happens, instead of options.
+            options: those of `Chaos`, listed in ``docs/chaos.md``: ``seed``, rates by kind (``error_rate``,
+                ``reset_rate``, ``hang_rate``, ``cut_rate``, ``slow_rate`` …), ``burst``, ``outages``.
+
+        Raises:
+            TypeError: there is no such option, or nothing at all was given.
+            ValueError: a value is out of its range, or the rates are more than 1 together.
+        """
+        from mock_server import chaos as kinds  # noqa: PLC0415 - most who start a mock break nothing
+
+        if chaos is not None and options:
+            raise TypeError("give a Chaos or its options, not both")
+        value = kinds.Chaos.of(options, "chaos()") if options else chaos
+        self._account.scenario.chaos = None if value is None else kinds.Storm(value, self._state.clock.time())
+        return self
+
+    @property
+    def misfortune(self) -> str | None:
+        """The chaos that is on, as it would be written in a call; None when there is none."""
+        storm = self._account.scenario.chaos
+        return None if storm is None else storm.describe()
 
     @property
     def requests(self) -> Entries:

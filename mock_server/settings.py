@@ -106,6 +106,10 @@ class AccountConfig(Keys, frozen=True, forbid_unknown_fields=True, kw_only=True,
     strict: Annotated[
         bool | None, _about("refuse what neither a rule nor the script wants; not given, `unmatched` decides", True)
     ] = None
+    chaos: Annotated[
+        dict[str, Any] | None,
+        _about("faults at random, the same ones for the same seed", {"seed": 7, "error_rate": 0.1}, holds="chaos"),
+    ] = None
     rules: Annotated[
         list[dict[str, Any]],
         _about(

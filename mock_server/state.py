@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from math import inf
 from random import Random
 from string import ascii_lowercase, ascii_uppercase, digits
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mock_server.journal import Journal, Memory
 from mock_server.metrics import Tally
@@ -20,6 +20,9 @@ from mock_server.scenario import Scenario
 from mock_server.settings import Settings
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.credentials import Credentials
+
+if TYPE_CHECKING:
+    from mock_server.observing import Needles
 
 #: Lifetime of an OAuth access token, seconds (wire reference 2.1).
 ACCESS_TOKEN_LIFE = 2_592_000
@@ -63,6 +66,10 @@ class Account:
     quotas: Quotas
     old_keys: tuple[KeySet, ...] = ()
     tokens: dict[str, Token] = field(default_factory=dict, repr=False)
+    #: For verdicts: see `mock_server.observing`.
+    noticed: set[int] = field(default_factory=set, repr=False)
+    waits_seen: bool = True
+    needles: Needles | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True, eq=False)

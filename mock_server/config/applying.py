@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mock_server.chaos import Chaos, Storm
 from mock_server.quota import Limits, Quotas
 from mock_server.scenario import Scenario
 from mock_server.scenario.data import step_of
@@ -118,7 +119,7 @@ def _defaults(settings: Settings) -> tuple[str, str]:
 
 def _add(state: State, name: str, config: AccountConfig, settings: Settings) -> None:
     account = state.add_account(config.credentials(), name)
-    account.scenario = _scenario(config, settings)
+    account.scenario = _scenario(config, settings, state.clock.time())
     account.quotas = _quotas(state, config, settings)
     if config.previous is not None:
         state.add_old_keys(account, config.previous.credentials())
@@ -134,18 +135,22 @@ def _change(state: State, account: Account, former: AccountConfig, config: Accou
         state.retire_old_keys(account)
         if config.previous is not None:
             state.add_old_keys(account, config.previous.credentials())
-    if (config.rules, config.script) != (former.rules, former.script):
-        account.scenario = _scenario(config, settings)  # one assignment: a request meets the old one or the new one
+    if (config.rules, config.script, config.chaos) != (former.rules, former.script, former.chaos):
+        account.scenario = _scenario(
+            config, settings, state.clock.time()
+        )  # one assignment: a request meets the old one or the new one
     else:
         account.scenario.strict = _strict(config, settings)
     if config.quota != former.quota or (config.quota is None and settings.quota != before.quota):
         account.quotas = _quotas(state, config, settings)
 
 
-def _scenario(config: AccountConfig, settings: Settings) -> Scenario:
+def _scenario(config: AccountConfig, settings: Settings, now: float) -> Scenario:
     scenario = Scenario(strict=_strict(config, settings))
     for rule in config.rules:
         scenario.add(rule_of(rule))
+    if config.chaos is not None:
+        scenario.chaos = Storm(Chaos.of(config.chaos, "chaos"), now)
     add_steps(scenario.script, tuple(step_of(step) for step in config.script))
     return scenario
 

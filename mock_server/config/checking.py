@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 import msgspec
 
 from mock_server.config.problems import Path, Problem, example_of, listed, near
-from mock_server.config.scripts import check_rules, check_script
+from mock_server.config.scripts import check_chaos, check_rules, check_script
 
 #: What ``holds`` in a field's annotation names -> who checks it.
 _HOLDERS: dict[str, Callable[[Any, Path], Iterator[Problem]]] = {
     "script": check_script,
     "rules": check_rules,
+    "chaos": check_chaos,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from mock_server.chaos import Chaos
 from mock_server.config.scripts import RULE_EXAMPLE, example_of_step, options_of
 from mock_server.faults.options import Options
 from mock_server.faults.whole import FAULTS
@@ -48,6 +49,14 @@ def schema_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
         },
         "additionalProperties": False,
         "examples": [RULE_EXAMPLE],
+    }
+    definitions["AccountConfig"]["properties"]["chaos"]["anyOf"] = [{"$ref": "#/$defs/Chaos"}, {"type": "null"}]
+    definitions["Chaos"] = {
+        "title": "Chaos",
+        "description": "Faults at random, the same ones for the same seed.",
+        "type": "object",
+        "properties": _options(Chaos),
+        "additionalProperties": False,
     }
     definitions["Matcher"] = {
         "title": "Matcher",

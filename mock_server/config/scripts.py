@@ -1,4 +1,4 @@
-"""Every mistake in the steps and rules of an account."""
+"""Every mistake in the steps, rules and chaos of an account."""
 
 from __future__ import annotations
 
@@ -172,6 +172,17 @@ def _rule(rule: Mapping[str, Any], path: Path) -> Iterator[Problem]:
         yield Problem(path=(*path, "on"), message=message, example="on: {contains: 天气}")
     if "script" in rule:
         yield from check_script(rule["script"], (*path, "script"))
+
+
+def check_chaos(value: Any, path: Path) -> Iterator[Problem]:
+    """What is wrong with the options of chaos."""
+    from mock_server.chaos import Chaos  # noqa: PLC0415 - for those who have chaos
+
+    if isinstance(value, Mapping):
+        yield from _options(Chaos, value, path, "chaos")
+    else:
+        message = f"chaos is a mapping of its options; got {_kind(value)}"
+        yield Problem(path=path, message=message, example="chaos: {seed: 7, error_rate: 0.1}")
 
 
 def _options(kind: type[Options], given: Mapping[str, Any], path: Path, owner: str) -> Iterator[Problem]:

@@ -131,6 +131,19 @@ class SlowHeaders(_OverAnswer):
 
 
 @dataclass(frozen=True)
+class Delay(_OverAnswer):
+    """The ordinary answer, late: nothing of it comes for `delay` seconds."""
+
+    kind = "delay"
+    also = ("latency", "fixedDelay")
+
+    delay: float = option(1.0, rules.seconds(), "before anything is sent")
+
+    def _faulty(self, ordinary: Ordinary) -> Reply:
+        return ordinary(self.text)
+
+
+@dataclass(frozen=True)
 class SlowBody(_OverAnswer):
     """The head comes at once, the body a few bytes at a time."""
 
@@ -331,6 +344,7 @@ FAULTS: dict[str, type[Fault]] = {
         Close,
         Reset,
         Hang,
+        Delay,
         SlowHeaders,
         SlowBody,
         WrongLength,

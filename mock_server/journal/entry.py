@@ -36,12 +36,14 @@ class Response:
     Attributes:
         size: bytes of the whole body, of which `KEPT_BYTES` are remembered.
         chunks: pieces of a streamed body; 0 when it was not streamed.
+        lasts: seconds after the request at which its last piece is to leave.
     """
 
-    __slots__ = ("_headers", "_pieces", "_writes", "chunks", "size", "weight")
+    __slots__ = ("_headers", "_pieces", "_writes", "chunks", "lasts", "size", "weight")
 
     def __init__(self, reply: Reply, *, secret: bool = False) -> None:
         body = reply.body
+        self.lasts = body[-1].at if body else 0.0
         if secret:
             body = (Write(0.0, redact_grant(reply.content)),)
         if len(body) == 1:
@@ -138,6 +140,8 @@ class Entry:
             the body.
         duration: seconds of real time from the request's arrival until its last bytes left, or its client had gone;
             None until then.
+        finished: when that was, Unix seconds on the server's clock.
+        token: tells tokens apart, and says nothing of them; None where none was sent.
     """
 
     number: int
@@ -169,6 +173,8 @@ class Entry:
     chunks_sent: int = 0
     sent_bytes: int = 0
     duration: float | None = None
+    finished: float | None = None
+    token: int | None = None
     #: Where it is written, and what it weighs there: the business of `Journal`.
     homes: tuple[Journal, ...] = field(default=(), repr=False)
     weight: int = field(default=0, repr=False)
@@ -221,11 +227,11 @@ class Entry:
             self.response = response = Response(reply, secret=self.dialect in GRANTING)
             homes[0].memory.grow(self, response.weight)
 
-    def ended(self, reply: Reply, outcome: str) -> None:
-        """Note how the delivery went; the first word counts."""
+    def ended(self, reply: Reply, outcome: str, now: float | None = None) -> None:
+        """Note how the delivery went, at ``now`` on the server's clock; the first word counts."""
         if self.outcome != "pending":
             return
-        self.outcome = outcome
+        self.outcome, self.finished = outcome, now
         self.timing = timing = reply.timing
         self.duration = perf_counter() - self._since
         self.sent_bytes = reply.sent
@@ -283,6 +289,9 @@ class Entry:
             "chunks_sent": self.chunks_sent,
             "sent_bytes": self.sent_bytes,
             "duration": self.duration,
+            "ended": self.finished,
+            "due": None if self.response is None else self.time + self.response.lasts,
+            "token": None if self.token is None else f"{self.token & 0xFFFFFFFF:08x}",
             "scheduled": self.scheduled,
             "written": self.written,
         }

@@ -151,7 +151,7 @@ def _advice(*, few: bool, entries: Entries, filters: Filters) -> list[str]:
         )
     elif not entries:
         text = (
-            "nothing came to this account. Does the client have its URL and keys (account.env())? Requests with unknown "
+            "nothing came to this account. Has the client its URL and keys (account.env())? Requests with unknown "
             "keys are in server.requests."
         )
     elif filters:

@@ -14,7 +14,14 @@ from flask import Blueprint, Response, current_app, request
 from werkzeug.routing import Map, Rule
 
 from mock_server.faults.options import nearest
-from mock_server.routes import admin_accounts, admin_journal, admin_quota, admin_scenario, admin_server
+from mock_server.routes import (
+    admin_accounts,
+    admin_journal,
+    admin_quota,
+    admin_scenario,
+    admin_server,
+    admin_verdict,
+)
 from mock_server.routes.guard import check
 from mock_server.routes.operation import PREFIX, Call, ControlError, Operation, decode, refusal
 from mock_server.state import DuplicateCredentials, State, UnknownAccount
@@ -27,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *admin_scenario.OPERATIONS,
     *admin_quota.OPERATIONS,
     *admin_journal.OPERATIONS,
+    *admin_verdict.OPERATIONS,
     *admin_server.OPERATIONS,
 )
 

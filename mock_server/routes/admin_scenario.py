@@ -7,8 +7,9 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 
+from mock_server.chaos import Chaos
 from mock_server.config.problems import Problem, written
-from mock_server.config.scripts import check_rules, check_script
+from mock_server.config.scripts import check_chaos, check_rules, check_script
 from mock_server.routes.operation import Call, ControlError, Operation, refusal
 from mock_server.scenario.data import Loop, Step, step_of
 from mock_server.scenario.rules import Rule, add_steps, rule_of
@@ -51,6 +52,12 @@ class NewState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     state: StateName
 
 
+class NewChaos(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What happens at random, as the configuration file has it: ``{"seed": 7, "error_rate": 0.1}``."""
+
+    chaos: Data
+
+
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whether a request that no rule and no step wants is refused."""
 
@@ -73,6 +80,7 @@ class ScenarioInfo(msgspec.Struct, kw_only=True):
 
     state: str
     strict: bool
+    chaos: Annotated[str | None, msgspec.Meta(description="what happens at random, as it would be written in a call")]
     rules: list[RuleInfo]
     script: list[str]
     waiting: Annotated[list[str], msgspec.Meta(description="steps of the script that wait for a request")]
@@ -130,6 +138,20 @@ def set_state(call: Call) -> ScenarioInfo:
 def set_strict(call: Call) -> ScenarioInfo:
     """Refuse requests that no rule and no step wants, or answer them with something made up."""
     call.account.strict = call.body.strict
+    return get_scenario(call)
+
+
+def set_chaos(call: Call) -> ScenarioInfo:
+    """Let requests fail at random from now on; the same ones for the same seed."""
+    new: NewChaos = call.body
+    _refuse(check_chaos(new.chaos, ("chaos",)))
+    call.account.chaos(Chaos.of(new.chaos, "chaos"))
+    return get_scenario(call)
+
+
+def end_chaos(call: Call) -> ScenarioInfo:
+    """Let no more requests fail at random."""
+    call.account.chaos(None)
     return get_scenario(call)
 
 
@@ -194,6 +216,23 @@ OPERATIONS = (
         body=Steps,
         answer=ScenarioInfo,
         python="AccountHandle.play",
+    ),
+    Operation(
+        method="PUT",
+        path=f"{_PATH}/chaos",
+        view=set_chaos,
+        tag=_TAG,
+        body=NewChaos,
+        answer=ScenarioInfo,
+        python="AccountHandle.chaos",
+    ),
+    Operation(
+        method="DELETE",
+        path=f"{_PATH}/chaos",
+        view=end_chaos,
+        tag=_TAG,
+        answer=ScenarioInfo,
+        python="AccountHandle.chaos",
     ),
     Operation(
         method="POST",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mock_server.matching import Question
 from mock_server.scenario.rules import Rule
 from mock_server.scenario.script import UNSCRIPTED, Script, Taken, state_name
-from mock_server.scenario.steps import Action, Failure
+from mock_server.scenario.steps import Failure
 
 if TYPE_CHECKING:
     from qfkit.protocol.http import HttpRequest
@@ -34,7 +34,10 @@ NEAREST = 3
 class Chaos(Protocol):
     """Whatever breaks requests at random."""
 
-    def strike(self, question: Question) -> Action | None:
+    def describe(self) -> str:
+        """As it would be written in a call."""
+
+    def strike(self, question: Question) -> Taken | None:
         """What becomes of this request; None lets it pass."""
 
 
@@ -169,7 +172,7 @@ class Scenario:
             CallableFailed: a rule's predicate did.
         """
         if (chaos := self._chaos) is not None and (struck := chaos.strike(question)) is not None:
-            return Taken(struck, f"chaos: {struck.describe()}")
+            return struck
         rules = self._rules
         while True:
             fitting, sure = self._fitting(rules, question)
@@ -256,6 +259,7 @@ class Scenario:
         return {
             "state": self._state,
             "strict": self._strict,
+            "chaos": self._chaos.describe() if self._chaos is not None else None,
             "rules": [rule.to_data() for rule in self._rules],
             "script": self.script.written(),
             "waiting": self.script.waiting(),

@@ -12,6 +12,8 @@ COMMANDS = {
     "demo": "qfkit.cli.demo",
     "mock": "qfkit.cli.mock",
     "config": "qfkit.cli.config",
+    "journal": "qfkit.cli.journal",
+    "grade": "qfkit.cli.grade",
     "chat": "qfkit.cli.chat",
     "sign": "qfkit.cli.sign",
     "errors": "qfkit.cli.errors",

@@ -86,6 +86,7 @@ def _account(number: int, config: AccountConfig) -> dict[str, Any]:
         "keys": [name for name in keys if getattr(config, name) is not None],
         "previous": [name for name in keys if config.previous and getattr(config.previous, name) is not None],
         "quota": config.quota is not None,
+        "chaos": config.chaos is not None,
         "rules": len(config.rules),
         "steps": len(config.script) + sum(len(rule.get("script", ())) for rule in config.rules),
     }
@@ -100,7 +101,7 @@ def told(file: Path, settings: Settings) -> str:
     for account in data["accounts"]:
         keys = ", ".join(account["keys"]) or "all generated"
         parts = [f"keys: {keys}", f"rules: {account['rules']}", f"steps: {account['steps']}"]
-        parts += ["quota"] if account["quota"] else []
+        parts += [word for word in ("quota", "chaos") if account[word]]
         parts += [f"old keys: {', '.join(account['previous'])}"] if account["previous"] else []
         lines.append(f"Account {account['name']}: {'; '.join(parts)}")
     if not data["accounts"]:

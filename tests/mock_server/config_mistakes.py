@@ -125,6 +125,8 @@ MISTAKES = [
     _account("script: fail", 9, "script is a list of steps", "got 'fail'", "each step begins with a dash"),
     _account("script: {fail: 18}", 1, "script is a list of steps", "got a mapping"),
     _account("rules: {on: {}}", 1, "rules is a list of rules", "each rule begins with a dash"),
+    _account("chaos: 0.1", 8, "chaos is a mapping", "got 0.1"),
+    _account("chaos: {eror_rate: 0.1}", 9, "chaos has no option 'eror_rate'", "did you mean 'error_rate'?"),
     Mistake("accounts:\n  - name: a\n  - name: a\n", "3:11", ("this name is that of accounts[0] too",), schema=False),
     Mistake("accounts:\n  - ak: a\n  - ak: a\n", "3:9", ("this ak is that of accounts[0] too",), schema=False),
     # Steps

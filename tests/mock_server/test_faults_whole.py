@@ -65,6 +65,14 @@ def test_hang_before_the_headers(dialect: str, stream: bool) -> None:
     assert (heard.data, heard.end) == (b"", "silent")
 
 
+@every_answer
+def test_delay_is_the_ordinary_answer_but_late(dialect: str, stream: bool) -> None:
+    heard = play("delay", dialect=dialect, stream=stream, delay=0.03, text="你好")
+    assert heard.data.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert "你好".encode() in heard.data
+    assert heard.reads[0][0] >= 0.03 - EARLY
+
+
 def test_hang_for_a_while() -> None:
     heard = play("hang", open_for=0.03)
     assert (heard.data, heard.end) == (b"", "closed")

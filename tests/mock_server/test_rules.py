@@ -17,7 +17,7 @@ from mock_server.core import Later, begin, handle
 from mock_server.faults.options import rows
 from mock_server.handle import AccountHandle
 from mock_server.matching import Matcher, Question
-from mock_server.scenario import Answer, Failure, rule_of
+from mock_server.scenario import Answer, Failure, Taken, rule_of
 from mock_server.server import MockServer
 from mock_server.settings import Settings
 from mock_server.state import State
@@ -253,7 +253,7 @@ def test_strict_without_rules_says_so():
 def test_chaos_goes_before_rules():
     state, account = mocked()
     account.on().reply("a")
-    strikes = iter([None, Failure(code=503)])
+    strikes = iter([None, Taken(Failure(code=503), "chaos: fail 503")])
     state.default_account.scenario.chaos = SimpleNamespace(strike=lambda question: next(strikes))
     assert [said(state) for _ in range(2)] == ["a", 503]
     assert account.requests[-1].answered_by == "chaos: fail 503"

@@ -1,0 +1,162 @@
+"""``qfkit journal``: what a running mock saw, on the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from qfkit.cli.mock import DEFAULT_PORT
+
+_DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
+
+#: Seconds that one look at the journal may wait for something to happen, and entries that it fetches at most.
+_WAIT, _PAGE = 20.0, 1000
+
+
+@click.command("journal")
+@click.option("--url", default=_DEFAULT_URL, show_default=True, help="Of the mock.")
+@click.option("--account", help="Only requests of this account.")
+@click.option(
+    "--filter",
+    "filters",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Only requests that fit, such as model=ernie-4.0-8k, ok=false, code=18, contains=天气; may be repeated.",
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="The last so many.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--har", type=click.Path(dir_okay=False, path_type=Path), help="Write an HTTP archive (HAR 1.2) here.")
+@click.option("--export", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON lines here.")
+@click.option("--token", envvar="QFKIT_ADMIN_TOKEN", help="Of the control API.  [env: QFKIT_ADMIN_TOKEN]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line for a program.")
+def command(
+    *,
+    url: str,
+    account: str | None,
+    filters: tuple[str, ...],
+    limit: int,
+    follow: bool,
+    har: Path | None,
+    export: Path | None,
+    token: str | None,
+    as_json: bool,
+) -> None:
+    """Print what a running mock saw: one line a request, and why it was refused where it was.
+
+    \b
+    qfkit journal --follow
+    qfkit journal --filter ok=false --filter dialect=v1
+    qfkit journal --har run.har
+    """
+    if follow and (har or export):
+        raise click.UsageError("--follow prints what comes; write a file of it afterwards, with --har or --export")
+    reader = _Reader(url.rstrip("/"), token, {"account": account} if account else {}, filters)
+    if har or export:
+        for path, form in ((har, "har"), (export, "jsonl")):
+            if path:
+                path.write_bytes(reader.get(limit=limit, format=form).content)
+                click.echo(f"wrote {path}")
+        return
+    shown = 0
+    try:
+        for entry in reader.follow(limit) if follow else reader.last(limit):
+            click.echo(json.dumps(entry, ensure_ascii=False) if as_json else line(entry))
+            shown += 1
+    except KeyboardInterrupt:
+        return
+    if not shown and not as_json:
+        click.echo("no request fits" if filters or account else "the mock has seen no request yet", err=True)
+
+
+class _Reader:
+    """Reads the journal of a mock over its control API."""
+
+    def __init__(self, url: str, token: str | None, fixed: dict[str, str], filters: tuple[str, ...]) -> None:
+        import requests
+
+        self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = False  # a mock is not behind the proxy that the environment names
+        if ca := os.environ.get("REQUESTS_CA_BUNDLE"):
+            self._session.verify = ca
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._query = dict(fixed)
+        for text in filters:
+            name, equals, value = text.partition("=")
+            if not equals or not name:
+                raise click.UsageError(f"--filter is NAME=VALUE, such as ok=false; got {text!r}")
+            self._query[name] = value
+
+    def get(self, **more: Any) -> Any:
+        """One page.
+
+        Raises:
+            click.ClickException: the mock cannot be reached, or refuses; in its own words.
+        """
+        import requests
+
+        try:
+            answer = self._session.get(
+                f"{self._url}/__admin/journal", params={**self._query, **more}, timeout=_WAIT + 10
+            )
+        except requests.RequestException as error:
+            raise click.ClickException(
+                f"no mock answers at {self._url} ({type(error).__name__}): start one with qfkit mock, or give its --url"
+            ) from error
+        if answer.status_code != 200:
+            raise click.ClickException(_refusal(answer))
+        return answer
+
+    def last(self, limit: int) -> Iterator[dict[str, Any]]:
+        """The last entries, oldest first."""
+        yield from self.get(limit=limit).json()["entries"]
+
+    def follow(self, limit: int) -> Iterator[dict[str, Any]]:
+        """The last entries, then what comes."""
+        after = 0
+        for entry in self.last(limit):
+            after = entry["number"]
+            yield entry
+        while True:
+            for entry in self.get(after=after, wait=_WAIT, limit=_PAGE).json()["entries"]:
+                after = entry["number"]
+                yield entry
+
+
+def _refusal(answer: Any) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.url} answers {answer.status_code}: is that a mock of qfkit?"
+
+
+def line(entry: dict[str, Any]) -> str:
+    """One request on one line; a refused one has its reason below."""
+    moment = datetime.fromtimestamp(entry["time"]).astimezone()
+    code = f" {entry['error_code']}" if entry["error_code"] is not None else ""
+    answer = click.style(f"{entry['status']}{code}", fg=_colour(entry))
+    took = f" {entry['duration'] * 1000:.0f} ms" if entry["duration"] is not None else ""
+    model = f" {entry['model']}" if entry["model"] else ""
+    parts = [
+        f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}",
+        f"#{entry['number']}",
+        f"[{entry['account'] or 'nobody'}]",
+        f"{entry['method']} {entry['target'].partition('?')[0]}{model} →",
+        f"{answer} by {entry['answered_by']},",
+        f"{entry['ending']}{took}",
+    ]
+    notes = [f"    {note}" for note in (entry["diagnosis"], *entry["near_misses"]) if note]
+    return "\n".join([" ".join(parts), *(click.style(note, dim=True) for note in dict.fromkeys(notes))])
+
+
+def _colour(entry: dict[str, Any]) -> str:
+    if entry["error_code"] is None and 200 <= entry["status"] < 300:
+        return "green"
+    return "yellow" if entry["status"] in {200, 429} else "red"
