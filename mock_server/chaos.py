@@ -64,7 +64,7 @@ def _fault(kind: str, **given: Any) -> Action:
 
 def _stream_or(question: Question, instead: str, **delivery: Any) -> Action:
     """An answer whose stream breaks; a request that asks for no stream meets a fault of the whole answer."""
-    return answer(delivery=delivery) if question.stream else _fault(instead)
+    return answer(None, delivery) if question.stream else _fault(instead)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ _KINDS: dict[str, Callable[[Chaos, Random, Question], Action]] = {
     "cut_rate": lambda _chaos, _random, question: _stream_or(question, "wrong-length", cut_after=1),
     "stall_rate": lambda _chaos, _random, question: _stream_or(question, "hang", stall_after=1),
     "stream_error_rate": lambda chaos, random, question: (
-        answer(delivery={"error_after": 1, "error": random.choice(chaos.codes)})
+        answer(None, {"error_after": 1, "error": random.choice(chaos.codes)})
         if question.stream
         else Failure(code=random.choice(chaos.codes))
     ),

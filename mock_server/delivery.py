@@ -166,9 +166,9 @@ def wire_plan(reply: Reply, *, version: str = "1.1", head_only: bool = False, ke
     if wire is not None and wire.headless:
         return WirePlan(tuple(_bent(reply, wire, b"", chunked=False)), _AFTER.get(reply.ending, "close"))
     sized = not reply.streamed or (wire is not None and wire.length_by is not None)
-    chunked = not sized and version != "1.0"
-    keep = keep_alive and (sized or chunked)
     bodiless = reply.status < 200 or reply.status in _BODILESS
+    chunked = not sized and not bodiless and version != "1.0"  # a 204 has no Transfer-Encoding (RFC 9112, 6.1)
+    keep = keep_alive and (sized or chunked or bodiless)
     lines = [(_LINES.get(reply.status) if wire is None else None) or _line(reply)]
     lines += [f"{name}: {value}" for name, value in reply.headers]
     if chunked:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from mock_server import generate
+from mock_server.answers.beside import NOTHING, Beside
 from mock_server.asking import Asked
 from mock_server.delivery import Reply, Write
 from mock_server.faults.stream import Stream, stream_reply
@@ -90,7 +91,9 @@ def _chat(call: Call, answer: Answer) -> Reply:
     headers = _headers(call, said.prompt_tokens)
     dialect = call.route.dialect
     if not call.asked.streamed:
-        return reply_json(_WHOLE[dialect](call, said), headers)
+        reply = reply_json(_WHOLE[dialect](call, said), headers)
+        reply.notes += said.notes
+        return reply
     lines = dialect == "text_generation" and "text/event-stream" not in (call.request.header("accept") or "")
     times = _times(call, answer, said)
     stream = Stream(
@@ -102,7 +105,9 @@ def _chat(call: Call, answer: Answer) -> Reply:
         headers=headers,
         error=_error_event(call, answer),
     )
-    return stream_reply(stream, answer.delivery)
+    reply = stream_reply(stream, answer.delivery)
+    reply.notes += said.notes
+    return reply
 
 
 def _events(call: Call, said: Said, times: Sequence[float]) -> list[bytes]:
@@ -112,7 +117,8 @@ def _events(call: Call, said: Said, times: Sequence[float]) -> list[bytes]:
     filled into what was encoded before.
     """
     build = _EVENTS[call.route.dialect]
-    if said.tool_calls or not call.asked.remembered:  # ids of tool calls follow from the request's
+    # Ids of tool calls follow from the request's.
+    if said.tool_calls or said.fresh or not call.asked.remembered:
         return [_encode_line(data) for data in build(call, said, times)]
     key = (call.route, call.asked, said)
     blanks = _BLANKS.get(key)
@@ -175,14 +181,28 @@ def _result_whole(call: Call, said: Said) -> Json:
     data = call.base("completion" if call.route.operation == "completions" else "chat.completion")
     data |= {
         "result": said.text,
-        "is_truncated": said.finish == "length",
-        "need_clear_history": False,
+        "is_truncated": said.truncated,
+        "need_clear_history": said.beside.need_clear_history,
         "finish_reason": said.finish,
     }
+    if said.beside is not NOTHING:
+        data |= _safety(said.beside) | _search_info(said.beside)
     if said.tool_calls:
         data["function_call"] = _function_call(said)
     data["usage"] = said.usage()
     return data
+
+
+def _safety(beside: Beside) -> Json:
+    """What the content filter says of an answer (3.3, 4.2): ``ban_round`` comes with ``need_clear_history``."""
+    found: Json = {} if beside.flag is None else {"flag": beside.flag}
+    if beside.ban_round is not None or beside.need_clear_history:
+        found["ban_round"] = -1 if beside.ban_round is None else beside.ban_round
+    return found
+
+
+def _search_info(beside: Beside) -> Json:
+    return {"search_info": {"search_results": list(beside.search_results)}} if beside.search_results else {}
 
 
 def _function_call(said: Said) -> Json:
@@ -201,11 +221,13 @@ def _v1_events(call: Call, said: Said, times: Sequence[float]) -> Iterator[Json]
             "created": int(call.now + at),
             "sentence_id": index,
             "is_end": last,
-            "is_truncated": last and said.finish == "length",
+            "is_truncated": last and said.truncated,
             "result": piece,
-            "need_clear_history": False,
+            "need_clear_history": last and said.beside.need_clear_history,
             "finish_reason": said.finish if last else "normal",
         }
+        if last and said.beside is not NOTHING:
+            data |= _safety(said.beside) | _search_info(said.beside)
         if last and said.tool_calls:
             data["function_call"] = _function_call(said)
         data["usage"] = said.usage() if last else said.usage(done / length)
@@ -219,11 +241,24 @@ def _v2_whole(call: Call, said: Said) -> Json:
     if said.tool_calls:
         message["tool_calls"] = [_tool_call(given) for given in said.tool_calls]
     choice = {"index": 0, "message": message, "finish_reason": said.finish, "flag": 0}
-    return call.base("chat.completion") | {
+    data = call.base("chat.completion") | {
         "model": call.body["model"],
         "choices": [choice],
         "usage": _v2_usage(said),
     }
+    if said.beside is not NOTHING:
+        choice |= _v2_safety(said.beside)
+        data |= _v2_search(said.beside)
+    return data
+
+
+def _v2_safety(beside: Beside) -> Json:
+    # need_clear_history stood in the choice in 2024 (4.2); it is said only where the script says so.
+    return _safety(beside) | ({"need_clear_history": True} if beside.need_clear_history else {})
+
+
+def _v2_search(beside: Beside) -> Json:
+    return {"search_results": list(beside.search_results)} if beside.search_results else {}
 
 
 def _tool_call(given: Json) -> Json:
@@ -264,6 +299,9 @@ def _v2_events(call: Call, said: Said, times: Sequence[float]) -> Iterator[Json]
             "model": call.body["model"],
             "choices": [choice],
         }
+        if last and said.beside is not NOTHING:
+            choice |= _v2_safety(said.beside)
+            data |= _v2_search(said.beside)
         if (last and options.get("include_usage") is True) or options.get("chunk_include_usage") is True:
             data["usage"] = _v2_usage(said)
         yield data

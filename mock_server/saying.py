@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from mock_server import generate
+from mock_server.answers.beside import Beside
+from mock_server.answers.source import Source, SourceError
 from mock_server.asking import Asked
 from mock_server.faults.chunking import chunk
 from mock_server.matching import Question
@@ -55,24 +58,44 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What a chat answer says, before it is put into a dialect."""
+    """What a chat answer says, before it is put into a dialect.
+
+    Attributes:
+        truncated: it was cut by its length.
+        fresh: it was made for this one question, so nothing of it need be remembered.
+        notes: what was asked for and could not be met, in words.
+    """
 
     text: str
     pieces: tuple[str, ...]
-    reasoning: str
+    beside: Beside
     tool_calls: tuple[Json, ...]
     finish: str
+    truncated: bool
     prompt_tokens: int
     completion_tokens: int
+    fresh: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def reasoning(self) -> str:
+        """Thoughts of a reasoning model."""
+        return self.beside.reasoning
 
     def usage(self, share: float = 1.0) -> Json:
         """The usage member; ``share`` is how much of the text has been said, for cumulative counts."""
         completion = -int(-self.completion_tokens * share // 1)
-        return {
+        usage: Json = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion,
             "total_tokens": self.prompt_tokens + completion,
         }
+        if (given := self.beside.usage) is not None:
+            usage |= {name: value for name, value in given.items() if share >= 1.0 or name != "total_tokens"}
+            usage["completion_tokens"] = -int(-usage["completion_tokens"] * share // 1)
+            if "total_tokens" not in given or share < 1.0:
+                usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
+        return usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,29 +131,54 @@ def _worded(asked: Asked, seed: int, said: str | None, by: str | int | None) -> 
 
 
 def say(call: Call, answer: Answer) -> Said:
-    """What is said to ``call``, with the tokens it takes."""
-    dialect, asked = call.route.dialect, call.asked
-    calls = tuple([_named_call(given, call.request_id, index) for index, given in enumerate(answer.tool_calls)])
-    if answer.pieces is not None:
-        text = "".join(answer.pieces)
-        words = _Wording(text, answer.pieces, estimate(text))
+    """What is said to ``call``, with the tokens it takes.
+
+    Raises:
+        SourceError: the answer's source could say nothing, or something that no answer can have.
+    """
+    dialect, asked, beside = call.route.dialect, call.asked, answer.beside
+    text, pieces = answer.text, answer.pieces
+    notes: tuple[str, ...] = ()
+    if answer.source is not None:
+        assert call.question is not None
+        spoken = answer.source.speak(call.question, answer.turn)
+        text, pieces, notes = spoken.text, spoken.pieces, spoken.notes
+        if spoken.options:
+            beside = _with(beside, spoken.options, answer.source)
+    calls = tuple([_named_call(given, call.request_id, index) for index, given in enumerate(beside.tool_calls)])
+    if pieces is not None:
+        whole = "".join(pieces)
+        words = _Wording(whole, pieces, estimate(whole))
     else:
-        said = "" if answer.text is None and calls else answer.text
-        word = _remembered if asked.remembered else _worded
+        said = "" if text is None and calls else text
+        word = _remembered if asked.remembered and answer.source is None else _worded
         words = word(asked, call.settings.seed, said, answer.delivery.chunk)
-    finish = _CALL_FINISH[dialect] if calls else "length" if words.cut_short else _PLAIN_FINISH[dialect]
+    truncated = words.cut_short if beside.truncated is None else beside.truncated
+    finish = _CALL_FINISH[dialect] if calls else "length" if truncated else _PLAIN_FINISH[dialect]
     completion = words.tokens
-    if answer.reasoning or calls:
-        completion += estimate(answer.reasoning) + sum(estimate(_encode(given).decode()) for given in calls)
+    if beside.reasoning or calls:
+        completion += estimate(beside.reasoning) + sum(estimate(_encode(given).decode()) for given in calls)
     return Said(
         text=words.text,
         pieces=words.pieces,
-        reasoning=answer.reasoning,
+        beside=beside,
         tool_calls=calls,
-        finish=answer.finish_reason or finish,
+        finish=beside.finish_reason or finish,
+        truncated=truncated or beside.finish_reason == "length",
         prompt_tokens=max(1, asked.tokens),
         completion_tokens=completion,
+        fresh=answer.source is not None,
+        notes=notes,
     )
+
+
+def _with(beside: Beside, options: Mapping[str, Any], source: Source) -> Beside:
+    """What the step gives, and above it what its source said."""
+    given = {name: getattr(beside, name) for name in beside.given}
+    try:
+        return Beside.of({**given, **options}, source.describe())
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"{source.describe()}: {error}") from error
 
 
 def _output_limit(body: Json) -> int | None:

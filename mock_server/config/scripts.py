@@ -8,14 +8,21 @@ from typing import Any
 
 import msgspec
 
+from mock_server.answers.beside import AnswerOptions
 from mock_server.config.problems import Path, Problem, listed, near
 from mock_server.faults.options import OptionError, Options
-from mock_server.faults.stream import Delivery
 from mock_server.scenario.data import STEPS, step_of
 
 #: The key that opens a step -> such a step, on one line of YAML.
 EXAMPLES = {
     "reply": "- reply: 你好",
+    "template": "- template: '第{{ number }}次: {{ text }}'",
+    "echo": "- echo: '你问的是: '",
+    "sequence": "- {sequence: [一, 二, 三], cycle: true}",
+    "file": "- file: answer.txt",
+    "corpus": "- {corpus: answers.jsonl, order: random}",
+    "call_tool": "- call_tool: get_weather",
+    "refuse": "- refuse: sensitive-input",
     "fail": "- {fail: 18, times: 2}",
     "stream": "- {stream: [你, 好], ttft: 0.2}",
     "fault": "- fault: reset",
@@ -67,7 +74,7 @@ def options_of(opener: str, step: Mapping[str, Any]) -> type[Options] | None:
             return type(fault_of(step["fault"], {}))
         except ValueError:  # no such fault: that is told by itself
             return None
-    return None if opener in {"fail", "loop"} else Delivery
+    return None if opener in {"fail", "loop"} else AnswerOptions
 
 
 def _step(step: Any, path: Path) -> Iterator[Problem]:

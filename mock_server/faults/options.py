@@ -72,7 +72,7 @@ def option(default: Any, rule: Rule, doc: str) -> Any:
     return field(default=default, metadata={"rule": rule, "doc": doc})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # an equality made here would be of no fields, and subclasses without one inherit it
 class Options:
     """Options that are checked as soon as they are written.
 

@@ -8,6 +8,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from mock_server import scenario
+from mock_server.answers.kinds import Corpus, Echo, read_text
+from mock_server.answers.kinds import Sequence as Texts
+from mock_server.answers.refusals import refusal
+from mock_server.answers.tools import CallTool
 from mock_server.faults.options import OptionError, UnknownOption
 from mock_server.scenario.steps import Action, Times
 from qfkit.protocol.errors import UnknownErrorCode
@@ -59,7 +63,88 @@ class ReplyStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     def action(self, options: dict[str, Any]) -> Action:
         """What the step does."""
-        return scenario.answer(self.reply, delivery=options)
+        return scenario.answer(self.reply, options)
+
+
+class TemplateStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- template: "{{ text }}"``: an answer that a Jinja template writes."""
+
+    template: str
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        from mock_server.answers.templates import Template  # noqa: PLC0415 - most mocks need no Jinja
+
+        return scenario.answer(None, options, source=Template(self.template))
+
+
+class EchoStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- echo: "You asked: "``: what the user asked last, after a prefix; ``""`` for none."""
+
+    echo: str
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        return scenario.answer(None, options, source=Echo(self.echo))
+
+
+class SequenceStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- sequence: [a, b]``: the nth request gets the nth text; after the last the first again with ``cycle``."""
+
+    sequence: Annotated[list[str], msgspec.Meta(min_length=1)]
+    cycle: bool = False
+
+    def __post_init__(self) -> None:
+        if self.times is None:
+            msgspec.structs.force_setattr(self, "times", "forever" if self.cycle else len(self.sequence))
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        return scenario.answer(None, options, source=Texts(tuple(self.sequence), self.cycle))
+
+
+class FileStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- file: answer.txt``: the text of a file, which is read when the step is."""
+
+    file: str
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        return scenario.answer(read_text(self.file, "file"), options)
+
+
+class CorpusStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- corpus: answers.jsonl``: answers from a file; the nearest, in turn, or at random."""
+
+    corpus: str
+    order: Literal["in turn", "random"] = "in turn"
+    times: _Times | None = "forever"
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        return scenario.answer(None, options, source=Corpus.read(self.corpus, self.order))
+
+
+class CallToolStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- call_tool: get_weather``: a call of a declared tool; ``null`` for the first."""
+
+    call_tool: str | None
+    arguments: dict[str, Any] | None = None
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        return scenario.answer(None, options, source=CallTool(self.call_tool, self.arguments))
+
+
+class RefuseStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``- refuse: sensitive-input``: an answer by which the content filter refuses."""
+
+    refuse: str
+
+    def action(self, options: dict[str, Any]) -> Action:
+        """What the step does."""
+        found = refusal(self.refuse)
+        return scenario.answer(found.text, {**found.options, **options})
 
 
 class FailStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -112,6 +197,13 @@ class LoopStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 #: The key that opens a step of a script -> its type.
 STEPS: dict[str, type[_Written | LoopStep]] = {
     "reply": ReplyStep,
+    "template": TemplateStep,
+    "echo": EchoStep,
+    "sequence": SequenceStep,
+    "file": FileStep,
+    "corpus": CorpusStep,
+    "call_tool": CallToolStep,
+    "refuse": RefuseStep,
     "fail": FailStep,
     "stream": StreamStep,
     "fault": FaultStep,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from email.utils import format_datetime
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from mock_server.answers.beside import NOTHING, Beside
+from mock_server.answers.source import Source
 from mock_server.faults.chunking import chunk
-from mock_server.faults.options import OptionError
+from mock_server.faults.options import OptionError, UnknownOption, nearest
 from mock_server.faults.stream import PLAIN, Delivery
 from qfkit.protocol.errors import translate
 
@@ -30,30 +32,35 @@ class Answer:
     Attributes:
         text: the whole answer; None lets the mock make one up.
         pieces: how a stream is cut up; None leaves it to the delivery.
-        reasoning: thoughts of a reasoning model (v2).
-        tool_calls: function calls, each ``{"name": ..., "arguments": {...} or JSON text}``.
-        finish_reason: overrides the service's own.
+        beside: what it has beside its text.
+        source: says what to answer, once there is a question; None where ``text`` and ``pieces`` do.
         delivery: what happens to a stream on its way.
-        turn: how many requests met this step before; jitter differs from turn to turn.
+        turn: how many requests met this step before; jitter and sources differ from turn to turn.
     """
 
     text: str | None = None
     pieces: tuple[str, ...] | None = None
-    reasoning: str = ""
-    tool_calls: tuple[dict[str, Any], ...] = ()
-    finish_reason: str | None = None
+    beside: Beside = NOTHING
+    source: Source | None = None
     delivery: Delivery = PLAIN
     turn: int = 0
+
+    @property
+    def blocking(self) -> bool:
+        """Whether saying it may take its time."""
+        return self.source is not None and self.source.blocking
 
     def describe(self) -> str:
         """A few words for the journal."""
         said = (
-            f"stream of {len(self.pieces)} pieces"
+            self.source.describe()
+            if self.source is not None
+            else f"stream of {len(self.pieces)} pieces"
             if self.pieces is not None
             else f"reply {_short(self.text)!r}"
             if self.text is not None
             else "tool call"
-            if self.tool_calls
+            if self.beside.tool_calls
             else "default"
         )
         options = self.delivery.written
@@ -61,7 +68,7 @@ class Answer:
 
     def at_turn(self, turn: int) -> Answer:
         """The step as the request after ``turn`` others meets it."""
-        return replace(self, turn=turn) if self.delivery.jittered else self
+        return replace(self, turn=turn) if self.source is not None or self.delivery.jittered else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,38 +119,47 @@ DEFAULT = Answer()
 
 
 def answer(
-    text: str | None = None,
-    *,
-    reasoning: str = "",
-    tool_calls: Sequence[Mapping[str, Any]] = (),
-    finish_reason: str | None = None,
-    delivery: Mapping[str, Any] | None = None,
+    text: str | None = None, options: Mapping[str, Any] | None = None, *, source: Source | None = None
 ) -> Answer:
-    """An answer as `AccountHandle.reply` takes it.
+    """An answer as `Scripting.reply` and its kin take it.
+
+    Args:
+        text: what it says; None makes it up, or leaves it to the source.
+        options: of `AnswerOptions`.
+        source: says what to answer, once there is a question.
 
     Raises:
-        ValueError: a tool call has no name, or an option of the delivery is wrong.
+        UnknownOption: there is no such option; the message names the nearest.
+        OptionError: an option is wrong.
     """
-    calls = tuple(dict(call) for call in tool_calls)
-    if any(not isinstance(call.get("name"), str) for call in calls):
-        raise ValueError(f"a tool call is {{'name': ..., 'arguments': ...}}; got {list(calls)!r}")
+    if not options:
+        return Answer(text=text, source=source)
+    beside = {name: value for name, value in options.items() if name in _BESIDE}
+    delivery = {name: value for name, value in options.items() if name not in _BESIDE}
+    for name in delivery:
+        if name not in _DELIVERY:
+            raise UnknownOption(name, f"an answer has no option {name!r}; {nearest(name, [*_BESIDE, *_DELIVERY])}")
     return Answer(
         text=text,
-        reasoning=reasoning,
-        tool_calls=calls,
-        finish_reason=finish_reason,
-        delivery=Delivery.of(delivery, "reply()") if delivery else PLAIN,
+        source=source,
+        beside=Beside.of(beside, "an answer") if beside else NOTHING,
+        delivery=Delivery.of(delivery, "an answer") if delivery else PLAIN,
     )
 
 
-def stream(pieces: Sequence[str], delivery: Mapping[str, Any]) -> Answer:
-    """An answer as `AccountHandle.stream` takes it.
+_BESIDE = tuple([each.name for each in fields(Beside)])
+_DELIVERY = tuple([each.name for each in fields(Delivery)])
+
+
+def stream(pieces: Sequence[str], given: Mapping[str, Any]) -> Answer:
+    """An answer as `Scripting.stream` takes it.
 
     Raises:
         TypeError: ``pieces`` is not a list of strings, nor a text that an option says how to cut.
         ValueError: an option of the delivery is wrong, or waits for an event that the stream will not have.
     """
-    options = Delivery.of(delivery, "stream()")
+    made = answer(options=given)
+    options = made.delivery
     if isinstance(pieces, str) and options.chunk is not None:
         cut = chunk(pieces, options.chunk)
     elif options.chunk is not None:
@@ -151,7 +167,7 @@ def stream(pieces: Sequence[str], delivery: Mapping[str, Any]) -> Answer:
     else:
         cut = pieces_of(pieces)
     options.check_reach(len(cut))
-    return Answer(pieces=cut, delivery=options)
+    return replace(made, pieces=cut)
 
 
 def pieces_of(pieces: Sequence[str]) -> tuple[str, ...]:

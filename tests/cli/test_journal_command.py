@@ -16,7 +16,6 @@ from qfkit import Client
 from qfkit.cli import main
 from qfkit.client import QianfanError, RetryPolicy
 
-
 PROGRAM = "from qfkit.cli import main; main()"
 
 
