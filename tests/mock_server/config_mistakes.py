@@ -130,8 +130,8 @@ MISTAKES = [
     Mistake("accounts:\n  - name: a\n  - name: a\n", "3:11", ("this name is that of accounts[0] too",), schema=False),
     Mistake("accounts:\n  - ak: a\n  - ak: a\n", "3:9", ("this ak is that of accounts[0] too",), schema=False),
     # Steps
-    _step("replay: x", 1, "a step has exactly one of reply, fail, stream, fault", "did you mean 'reply'?"),
-    _step("fial: 18", 1, "did you mean 'fail'?", "Example: - {fail: 18, times: 2}"),
+    _step("replay: x", 1, "a step has exactly one of reply, template, echo", "did you mean 'reply'?"),
+    _step("fai: 18", 1, "did you mean 'fail'?", "Example: - {fail: 18, times: 2}"),
     _step("{times: 2}", 1, "a step has exactly one of", "got times"),
     _step("{}", 1, "a step has exactly one of", "got nothing"),
     _step("{reply: x, fail: 18}", 1, "a step has exactly one of", "got reply and fail", "make a step of each"),

@@ -130,9 +130,9 @@ def test_a_scenario_is_replaced_or_left_alone(client, account):
     base = "/__admin/accounts/shop/scenario"
     first = client.put(base, json={"script": [{"reply": "a"}], "state": "down", "strict": True}).get_json()
     assert (first["state"], first["strict"], first["waiting"]) == ("down", True, ["reply 'a' x1"])
-    wrong = client.put(base, json={"script": [{"reply": "b"}, {"fial": 18}]})
+    wrong = client.put(base, json={"script": [{"reply": "b"}, {"fai": 18}]})
     assert wrong.status_code == 400
-    assert wrong.get_json()["error"]["path"] == "$.script[1].fial"
+    assert wrong.get_json()["error"]["path"] == "$.script[1].fai"
     assert "did you mean 'fail'?" in said(wrong)
     never = client.put(base, json={"script": [{"loop": "forever"}]})
     assert never.get_json()["error"]["path"] == "$.script"

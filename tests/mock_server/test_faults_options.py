@@ -98,8 +98,8 @@ def test_what_was_written_is_told_in_the_journal() -> None:
         ({"chunk": "sentence"}, "chunk is one of 'character', 'token', 'word', a number of characters, or None"),
         ({"chunk": 0}, "chunk is one of"),
         ({"chunk": "word"}, "these pieces are cut already"),
-        ({"cut_afer": 1}, "stream() has no option 'cut_afer'; did you mean 'cut_after'?"),
-        ({"zzz": 1}, "stream() has no option 'zzz'; there are newline, "),
+        ({"cut_afer": 1}, "an answer has no option 'cut_afer'; did you mean 'cut_after'?"),
+        ({"zzz": 1}, "an answer has no option 'zzz'; there are reasoning, "),
         # Three pieces, the end event and v2's mark: no dialect has more.
         ({"cut_after": 6}, "cut_after=6: a stream of 3 pieces, its end event and v2's [DONE] are at most 5 events"),
         (
@@ -214,7 +214,7 @@ def test_yaml_says_everything(tmp_path: Any) -> None:
         ("fault: slow-headers\n        interval: soon", 4, "interval is in seconds"),
         ("fail: 1818", 3, "1818"),
         ("fail: 18\n        ttft: 1", 4, "fail has no option 'ttft'"),
-        ("fault: reset\n        reply: x", 3, "exactly one of reply, fail, stream, fault"),
+        ("fault: reset\n        reply: x", 3, "exactly one of reply, template, echo"),
     ],
 )
 def test_a_mistake_in_yaml_names_its_line(tmp_path: Any, step: str, line: int, told: str) -> None:

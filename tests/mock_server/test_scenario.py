@@ -105,4 +105,4 @@ def test_a_text_is_cut_when_it_is_queued():
     with pytest.raises(ValueError, match="cut already"):
         stream(["春", "江"], {"chunk": "word"})
     with pytest.raises(ValueError, match="a tool call is"):
-        answer(tool_calls=[{"arguments": {}}])
+        answer(None, {"tool_calls": [{"arguments": {}}]})

@@ -45,7 +45,7 @@ def test_an_account_keeps_the_keys_it_is_given_and_makes_up_the_rest(server):
     account = server.account(access_key="AK-given", secret_key="SK-given")
     assert (account.credentials.access_key, account.credentials.secret_key) == ("AK-given", "SK-given")
     assert account.credentials.bearer_token
-    with pytest.raises(DuplicateCredentials, match="access_key: another account"):
+    with pytest.raises(DuplicateCredentials, match="access_key: this server knows it already"):
         server.account(access_key="AK-given")
 
 
