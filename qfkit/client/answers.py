@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qfkit.client.exceptions import (
@@ -17,7 +18,7 @@ from qfkit.client.exceptions import (
     ServerError,
     raise_if,
 )
-from qfkit.client.redaction import redact
+from qfkit.client.redaction import redact, scrub
 from qfkit.client.retry import parse_retry_after
 from qfkit.client.transport import Answer
 from qfkit.protocol.errors import ErrorSpec, classify
@@ -105,13 +106,16 @@ def api_error(
     spec = classify(dialect, status, body)
     if spec is None:
         return None
+    # A service may quote what it was sent in any of its texts, and a code that no table has is one of them.
+    error_code = redact(spec.code, secrets) if isinstance(spec.code, str) else spec.code
+    spec = replace(spec, code=error_code, message=redact(spec.message, secrets), meaning=redact(spec.meaning, secrets))
     return _exception(spec, status)(
         redact(_words(body), secrets),
         dialect=dialect,
         code=spec.code,
         status=status,
         spec=spec,
-        request_id=request_id(headers, body),
+        request_id=scrub(request_id(headers, body), secrets),
         retry_after=parse_retry_after(headers, now=now),
         retryable=spec.retryable,
         diagnosis=redact(headers[_DIAGNOSIS], secrets) if _DIAGNOSIS in headers else None,
@@ -134,7 +138,9 @@ def read_json(dialect: str, answer: Answer, *, now: float, secrets: Iterable[str
     data = body if isinstance(body, dict) else None
     raise_if(api_error(dialect, answer.status, answer.headers, data, now=now, secrets=secrets))
     if data is None or not 200 <= answer.status < 300:
-        raise InvalidReply(_unreadable(dialect, answer, redact(content.decode("utf-8", "replace"), secrets)))
+        raise InvalidReply(
+            redact(_unreadable(dialect, answer, redact(content.decode("utf-8", "replace"), secrets)), secrets)
+        )
     return data
 
 

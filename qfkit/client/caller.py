@@ -8,7 +8,6 @@ read.
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -22,13 +21,13 @@ from qfkit.client.budget import Purse
 from qfkit.client.calls import Call
 from qfkit.client.exceptions import APIError, QianfanError
 from qfkit.client.limits import Limiter, Slot
+from qfkit.client.logs import CallLog
+from qfkit.client.redaction import scrub
 from qfkit.client.retry import RetryPolicy, run
 from qfkit.client.schemes import Auth, Proof
 from qfkit.client.transport import Answer, Outgoing, Transport
 from qfkit.clock import Clock
-from qfkit.protocol.messages import Json, Usage
-
-logger = logging.getLogger("qfkit.client")
+from qfkit.protocol.messages import Json
 
 T = TypeVar("T")
 
@@ -39,23 +38,25 @@ _NUMBERS = itertools.count(1)
 class Trip:
     """One attempt on its way: what is sent, what proved who sent it, what must not be written down."""
 
-    __slots__ = ("_auth", "_known", "call", "log", "number", "proof", "running", "slot")
+    __slots__ = ("_auth", "_known", "call", "headers_after", "lines", "log", "proof", "running", "slot")
 
     def __init__(
-        self, call: Call, auth: Auth, secrets: tuple[str, ...], *, log: AttemptLog, number: int, slot: Slot
+        self, call: Call, auth: Auth, secrets: tuple[str, ...], *, log: AttemptLog, lines: CallLog, slot: Slot
     ) -> None:
         self._auth = auth
         self._known = secrets
         self.call = call
         self.log = log
-        self.number = number
+        self.lines = lines
         self.slot = slot
+        self.headers_after: float | None = None  # seconds from the start of the call
         self.proof = Proof()
         self.running: Running = log.start(slot.queued)
 
     def sign(self, request: requests.PreparedRequest) -> None:
         """Prove who asks."""
         self.proof = self._auth.authorize(request)
+        self.lines.proven = self.proof.sensitive
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -96,48 +97,44 @@ class Caller:
             QianfanError: what the last attempt failed with; ``attempts`` holds them all.
         """
         log = AttemptLog(self.clock)
-        number = next(_NUMBERS)
-        verb = "stream" if call.stream else call.operation
-        logger.debug("#%d %s %s %s: %r", number, call.dialect, verb, call.model, call.preview)
-
-        def on_retry(error: QianfanError, wait: float, reason: str) -> None:
-            logger.warning("#%d failed, next attempt in %.3f s (%s): %s", number, wait, reason, error.summary)
+        lines = CallLog(next(_NUMBERS), call, self.secrets)
+        lines.start()
 
         try:
             return run(
                 self.retry,
-                lambda: self._authenticated(call, read, log, number),
+                lambda: self._authenticated(call, read, log, lines),
                 clock=self.clock,
                 random=self.random,
                 log=log,
-                on_retry=on_retry,
+                on_retry=lines.retry,
                 purse=self.purse,
             )
         except QianfanError as error:
             error.attempts = log.attempts()
-            logger.error("#%d failed in %.3f s: %s", number, log.elapsed(), error.summary)  # noqa: TRY400 - the caller gets the traceback
+            lines.failure(error, log.elapsed(), len(error.attempts))
             raise
 
     def read_json(self, trip: Trip, answer: Answer) -> Json:
         """The JSON object of a good answer; raises as `answers.read_json`."""
         return read_json(trip.call.dialect, answer, now=self.clock.time(), secrets=trip.secrets)
 
-    def _authenticated(self, call: Call, read: Callable[[Trip, Answer], T], log: AttemptLog, number: int) -> T:
-        trip = self._start(call, log, number)
+    def _authenticated(self, call: Call, read: Callable[[Trip, Answer], T], log: AttemptLog, lines: CallLog) -> T:
+        trip = self._start(call, log, lines)
         try:
             return self._attempt(trip, read)
         except APIError as error:
             if log.refreshed or not self.auth.renew(error, trip.proof):
                 raise
-            logger.info("#%d token refused (%s), sending again with a new one", number, error.code)
+            lines.token_refused(error.code)
         log.wait(0.0, "token-refresh")
-        return self._attempt(self._start(call, log, number), read)
+        return self._attempt(self._start(call, log, lines), read)
 
-    def _start(self, call: Call, log: AttemptLog, number: int) -> Trip:
+    def _start(self, call: Call, log: AttemptLog, lines: CallLog) -> Trip:
         slot = self.limiter.acquire(call.limited_as, call.weigh)
         if slot.queued:
-            logger.info("#%d held back %.3f s by the client's own limits", number, slot.queued)
-        return Trip(call, self.auth, self.secrets, log=log, number=number, slot=slot)
+            lines.held(slot.queued)
+        return Trip(call, self.auth, self.secrets, log=log, lines=lines, slot=slot)
 
     def _attempt(self, trip: Trip, read: Callable[[Trip, Answer], T]) -> T:
         call, log, running = trip.call, trip.log, trip.running
@@ -150,7 +147,8 @@ class Caller:
         try:
             answer = self.transport.send(outgoing, trip.sign, stream=call.stream)
             running.status = answer.status
-            running.request_id = request_id(answer.headers)
+            trip.headers_after = log.elapsed()
+            running.request_id = scrub(request_id(answer.headers), trip.secrets)
             self.limiter.learn(call.limited_as, answer.headers)
             result = read(trip, answer)
         except BaseException as error:
@@ -161,16 +159,3 @@ class Caller:
         if not call.stream:  # a stream keeps its slot until it ends
             trip.slot.release()
         return result
-
-
-def log_success(number: int, seconds: float, attempts: int, usage: Usage | None) -> None:
-    """The log line of a call that went well."""
-    used = usage or Usage()
-    logger.info(
-        "#%d answered in %.3f s, attempts: %d, tokens: %d in, %d out",
-        number,
-        seconds,
-        attempts,
-        used.prompt_tokens,
-        used.completion_tokens,
-    )

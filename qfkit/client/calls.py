@@ -17,7 +17,6 @@ from qfkit.protocol.tokens import estimate, estimate_messages
 Prompt: TypeAlias = str | Sequence[Message]
 
 V2_CHAT = "/v2/chat/completions"
-_PREVIEW = 50
 #: Parameters that the verbs set themselves -> what to write instead.
 _OWN = {
     "stream": "call client.stream(...) for a stream and client.chat(...) for a whole answer",
@@ -41,7 +40,7 @@ class Call:
         accept: the ``Accept`` header.
         model: the model asked for, None where the service has but one.
         stream: a stream is asked for.
-        preview: the first characters of what the user wrote, for the log.
+        prompt: what the user wrote last, for the log, which cuts it.
         operation: what is asked for: ``chat``, ``embeddings``, ``rerank`` or ``tokenizer``.
         weigh: estimates its tokens, for whoever limits them; it takes as long as the text does.
     """
@@ -52,7 +51,7 @@ class Call:
     accept: str
     model: str | None
     stream: bool
-    preview: str
+    prompt: str = field(repr=False)
     operation: str = "chat"
     weigh: Callable[[], int] = field(default=lambda: 0, repr=False, compare=False)
 
@@ -102,7 +101,7 @@ def chat_call(
         accept=_ACCEPT_STREAM[dialect] if stream else "application/json",
         model=used,
         stream=stream,
-        preview=last_user_text(messages)[:_PREVIEW],
+        prompt=last_user_text(messages),
         weigh=lambda: estimate_messages(messages) + estimate(system or ""),
     )
 
@@ -122,7 +121,7 @@ def operation_call(
         accept="application/json",
         model=model,
         stream=False,
-        preview=texts[0][:_PREVIEW],
+        prompt=texts[0],
         operation=operation,
         weigh=lambda: sum(map(estimate, texts)),
     )

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from qfkit.client.answers import api_error
 from qfkit.client.cache import Cache
-from qfkit.client.caller import Caller, Trip, log_success
+from qfkit.client.caller import Caller, Trip
 from qfkit.client.calls import Call
 from qfkit.client.events import ChunkReader
 from qfkit.client.exceptions import APIError, InvalidReply, QianfanError
+from qfkit.client.logs import log_resumption
+from qfkit.client.redaction import redact
 from qfkit.client.replay import Entry
 from qfkit.client.replies import Reply
 from qfkit.client.resume import Resume, Resumption
 from qfkit.client.streaming import Stream
 from qfkit.client.transport import Answer
 from qfkit.protocol.messages import Json, MalformedReply, parse_reply
-
-logger = logging.getLogger("qfkit.client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class Chats:
                 policy=caller.retry,
                 clock=caller.clock,
                 random=caller.random,
-                logged=_log_resumption,
+                logged=log_resumption,
             )
         read = partial(self._read_stream, resumption=resumption)
         if self.cache is None or not cached:
@@ -80,8 +79,9 @@ class Chats:
         data = self.caller.read_json(trip, answer)
         try:
             said = parse_reply(call.dialect, data)
-        except MalformedReply as error:
-            raise InvalidReply(f"{error}. Check that dialect={call.dialect!r} is what base_url speaks") from error
+        except MalformedReply as error:  # its text quotes names out of the answer
+            found = redact(str(error), trip.secrets)
+            raise InvalidReply(f"{found}. Check that dialect={call.dialect!r} is what base_url speaks") from None
         trip.running.request_id = trip.running.request_id or said.id
         log.end(trip.running)
         reply = Reply.of(
@@ -94,7 +94,14 @@ class Chats:
         )
         if reply.usage is not None:
             trip.slot.settle(reply.usage.total_tokens)
-        log_success(trip.number, reply.latency, len(reply.attempts), reply.usage)
+        trip.lines.success(
+            attempts=len(reply.attempts),
+            latency=reply.latency,
+            usage=reply.usage,
+            result_length=len(reply.text),
+            latency_headers=trip.headers_after,
+            request_id=reply.request_id,
+        )
         return reply
 
     def _read_stream(
@@ -104,7 +111,7 @@ class Chats:
         keep: Callable[[Stream, list[Json]], None] | None = None,
         resumption: Resumption | None = None,
     ) -> Stream:
-        call, number, slot = trip.call, trip.number, trip.slot
+        call, lines, slot, headers_after = trip.call, trip.lines, trip.slot, trip.headers_after
         is_json = "json" in answer.headers.get("Content-Type", "").lower()
         # v1 and v2 answer with plain JSON instead of a stream when they refuse (3.5, 5.2).
         if not 200 <= answer.status < 300 or (is_json and call.dialect != "text_generation"):
@@ -122,15 +129,23 @@ class Chats:
             if error is None:
                 if stream.usage is not None:
                     slot.settle(stream.usage.total_tokens)
-                log_success(number, stream.latency, len(stream.attempts), stream.usage)
+                lines.success(
+                    attempts=len(stream.attempts),
+                    latency=stream.latency,
+                    usage=stream.usage,
+                    result_length=len(stream.text),
+                    latency_headers=headers_after,
+                    latency_first_token=stream.ttft,
+                    request_id=stream.request_id,
+                )
                 if keep is not None and record is not None:
                     keep(stream, record)
             else:
-                logger.error("#%d stream failed in %.3f s: %s", number, stream.latency, error.summary)
+                lines.failure(error, stream.latency, len(stream.attempts), what="stream failed")
 
         stream = Stream(
             answer=answer,
-            reader=ChunkReader(call.dialect, check),
+            reader=ChunkReader(call.dialect, check, partial(redact, secrets=trip.secrets)),
             log=trip.log,
             running=trip.running,
             model=call.model,
@@ -148,7 +163,3 @@ def _keep(cache: Cache, key: str, stream: Stream, events: list[Json]) -> None:
     # A function of its own, and no method: a stream that its reader drops must not be held by what would keep it.
     if events:  # else the service said only that it was done
         cache.store(key, Entry.of(stream.reply(), tuple(events)))
-
-
-def _log_resumption(error: QianfanError, wait: float) -> None:
-    logger.warning("a stream broke off, going on in %.3f s: %s", wait, error.summary)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import requests
 
@@ -21,9 +21,10 @@ from qfkit.client.auth import AuthSetup, make_auth, new_nonce
 from qfkit.client.batch import Batch
 from qfkit.client.budget import Purse
 from qfkit.client.cache import Cache
-from qfkit.client.caller import Caller, logger
+from qfkit.client.caller import Caller
 from qfkit.client.calls import Call, Prompt, as_messages, chat_call
 from qfkit.client.chats import Chats
+from qfkit.client.conversation import Conversation
 from qfkit.client.credentials import (
     APP_ID_VARIABLE,
     check_base_url,
@@ -33,20 +34,28 @@ from qfkit.client.credentials import (
     read_credentials,
 )
 from qfkit.client.exceptions import ConfigurationError
+from qfkit.client.history import HistoryLimits
+from qfkit.client.images import ImageSource, image2text_call, with_images
 from qfkit.client.limits import Limiter, RateLimits, make_limiter
+from qfkit.client.logs import logger
 from qfkit.client.operations import Embeddings, Ranking, TokenCount
 from qfkit.client.providers import KeyRing, Provider, read_dotenv
 from qfkit.client.replies import Reply
 from qfkit.client.resume import Resume, check_mode, to_continue
 from qfkit.client.retry import RetryPolicy
 from qfkit.client.rotation import RotatingAuth
+from qfkit.client.safety.guard import Guard
+from qfkit.client.safety.policy import Safety, check_safety
+from qfkit.client.schemas import Tool, ToolFunction
 from qfkit.client.schemes import Auth
 from qfkit.client.streaming import Stream
 from qfkit.client.tokens import SharedTokens
+from qfkit.client.tools import ToolResult, run_tools
 from qfkit.client.transport import DEFAULT_TIMEOUT, Transport
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.credentials import Credentials
 from qfkit.protocol.dialects import BASE_URLS, INFERENCE_DIALECTS, InferenceDialect
+from qfkit.protocol.messages import Message
 
 # A library is silent until its user says otherwise.
 logging.getLogger("qfkit").addHandler(logging.NullHandler())
@@ -78,6 +87,7 @@ class Client:
             and none for v1 and v2; ``RateLimits.off()`` for none at all. A `Limiter` shares them between clients.
         cache: keeps the answers of `chat` and `stream` for questions that come again; None for no cache.
         tokens: shares bought tokens between clients; None for tokens of one's own.
+        safety: rules for what is sent and what is shown, such as ``Safety.default()``; None for none.
 
     Raises:
         ConfigurationError: something does not fit; nothing is sent before the first call.
@@ -101,6 +111,7 @@ class Client:
         limits: RateLimits | Limiter | None = None,
         cache: Cache | None = None,
         tokens: SharedTokens | None = None,
+        safety: Safety | None = None,
     ) -> None:
         if dialect not in INFERENCE_DIALECTS:
             raise ConfigurationError(f"dialect is one of {', '.join(INFERENCE_DIALECTS)}; got {dialect!r}")
@@ -108,6 +119,7 @@ class Client:
         self.base_url = check_base_url(base_url if base_url is not None else BASE_URLS[dialect], dialect)
         self.model = model
         self._closed = False
+        self._safety = check_safety(safety)
         if cache is not None and not isinstance(cache, Cache):
             raise ConfigurationError(f"cache is a Cache, as in cache=Cache(ttl=3600); got {type(cache).__name__}")
         ring = KeyRing(credentials, clock) if callable(credentials) else None
@@ -213,6 +225,8 @@ class Client:
         model: str | None = None,
         system: str | None = None,
         cache: bool = True,
+        images: Sequence[ImageSource] = (),
+        safety: Safety | Literal[False] | None = None,
         **params: Any,
     ) -> Reply:
         """Ask, and wait for the whole answer.
@@ -223,6 +237,9 @@ class Client:
             system: instructions for the model. v2 has a message for them and v1 a field; text_generation has neither,
                 and gets them in front of the first user message.
             cache: False to ask in any case, and not to keep the answer. Without a cache it changes nothing.
+            images: pictures to look at: paths, URLs, bytes or open files. v2 takes any number, v1 one, with one
+                question to a model such as ``fuyu-8b`` (3.7); text_generation none.
+            safety: other rules than the client's, False for none.
             params: further fields of the request, as the dialect names them: ``temperature``, ``top_p``,
                 ``max_output_tokens`` (v1), ``max_tokens`` … None leaves a field out.
 
@@ -231,8 +248,14 @@ class Client:
             TransportError: no answer after all attempts.
             InvalidReply: the answer is not one of this dialect.
             ConfigurationError: the arguments make no request.
+            InputRefused, UnsafeContent: a rule of ``safety`` does not let the question or the answer pass.
         """
-        return self._chats.whole(self._prepare(prompt, model, system, params, stream=False), cached=cache)
+        guard = self._guard(safety)
+        if guard is not None:
+            prompt, system = guard.inbound(as_messages(prompt), system)
+        call = self._prepare(prompt, model, system, params, stream=False, images=images)
+        reply = self._chats.whole(call, cached=cache)
+        return reply if guard is None else guard.reply(reply)
 
     def stream(
         self,
@@ -242,6 +265,8 @@ class Client:
         system: str | None = None,
         cache: bool = True,
         resume: Resume | None = None,
+        images: Sequence[ImageSource] = (),
+        safety: Safety | Literal[False] | None = None,
         **params: Any,
     ) -> Stream:
         """Ask, and get the answer as it is written. Arguments as `chat`, and one more.
@@ -253,14 +278,20 @@ class Client:
         allows. An answer that was resumed is not cached.
         """
         check_mode(resume)
-        call = self._prepare(prompt, model, system, params, stream=True)
+        guard = self._guard(safety)
+        if guard is not None:
+            prompt, system = guard.inbound(as_messages(prompt), system)
+        if resume == "continue":  # pictures stay with the question that they belong to
+            prompt, images = with_images(self.dialect, prompt, images), ()
+        call = self._prepare(prompt, model, system, params, stream=True, images=images)
 
         def again(text: str) -> Call:
             if resume == "replay":
                 return call
             return self._prepare(to_continue(as_messages(prompt), text), model, system, params, stream=True)
 
-        return self._chats.stream(call, cached=cache, resume=resume, again=again)
+        stream = self._chats.stream(call, cached=cache, resume=resume, again=again)
+        return stream if guard is None else guard.stream(stream)
 
     def map(
         self,
@@ -290,6 +321,58 @@ class Client:
             return self.chat(prompt, model=model, system=system, **params)
 
         return Batch(ask, prompts, max_workers)
+
+    def conversation(
+        self,
+        system: str | None = None,
+        *,
+        model: str | None = None,
+        messages: Sequence[Message] | None = None,
+        load: str | Path | None = None,
+        limits: HistoryLimits | None = None,
+        **params: Any,
+    ) -> Conversation:
+        """A talk of several turns, which remembers what was said as far as the model can take it.
+
+        Args:
+            system: instructions for the model.
+            model: another model than the client's.
+            messages: what was said before, from a question of the user's to an answer.
+            load: a file that `Conversation.save` wrote, instead of ``messages``.
+            limits: what a request may hold, None for what is documented of the model.
+            params: as `chat`, for every question.
+
+        Raises `ConfigurationError` for messages, or a file, that are no past of a conversation in this dialect.
+        """
+        self._check_open()
+        return Conversation.begin(
+            self, load, system=system, model=model, messages=messages, limits=limits, params=params
+        )
+
+    def run_tools(
+        self,
+        prompt: Prompt,
+        tools: Sequence[ToolFunction | Tool],
+        *,
+        max_rounds: int = 5,
+        max_repeats: int = 2,
+        parallel: bool = False,
+        strict: bool = False,
+        on_text: Callable[[str], None] | None = None,
+        **params: Any,
+    ) -> ToolResult:
+        """Ask, and let the model call Python functions until it has its answer (v1, v2). See `tools.run_tools`."""
+        return run_tools(
+            self,
+            prompt,
+            tools,
+            max_rounds=max_rounds,
+            max_repeats=max_repeats,
+            parallel=parallel,
+            strict=strict,
+            on_text=on_text,
+            params=params,
+        )
 
     def embed(self, texts: Sequence[str], *, model: str | None = None) -> Embeddings:
         """Turn texts into vectors (v1, v2). More texts than the model takes at once are sent in several requests.
@@ -340,10 +423,27 @@ class Client:
         if self._closed:
             raise ConfigurationError("this client was closed; make a new one")
 
+    def _guard(self, safety: Safety | Literal[False] | None) -> Guard | None:
+        rules = self._safety if safety is None else check_safety(safety)
+        return None if rules is None else rules.guard(self._caller.secrets)
+
     def _prepare(
-        self, prompt: Prompt, model: str | None, system: str | None, params: Mapping[str, Any], *, stream: bool
+        self,
+        prompt: Prompt,
+        model: str | None,
+        system: str | None,
+        params: Mapping[str, Any],
+        *,
+        stream: bool,
+        images: Sequence[ImageSource] = (),
     ) -> Call:
         self._check_open()
+        if images and self.dialect == "v1":
+            return image2text_call(
+                prompt, images, model=model or self.model, system=system, params=params, stream=stream
+            )
+        if images:
+            prompt = with_images(self.dialect, prompt, images)
         if model is not None and self.dialect == "text_generation":
             logger.warning("text_generation has no choice of model: model=%r is not sent", model)
         return chat_call(self.dialect, prompt, model=model or self.model, system=system, params=params, stream=stream)

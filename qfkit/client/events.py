@@ -99,6 +99,7 @@ class ChunkReader:
     Args:
         dialect: the API family.
         check: what error a JSON object reports, None when it reports none.
+        clean: takes secrets out of a text that may quote the service.
 
     Attributes:
         done: the service has said that the answer is complete, and that nothing follows.
@@ -106,9 +107,12 @@ class ChunkReader:
         failure: what went wrong, after the chunks that were returned; nothing is read any more then.
     """
 
-    __slots__ = ("_check", "_dialect", "_events", "_seen", "complete", "done", "failure")
+    __slots__ = ("_check", "_clean", "_dialect", "_events", "_seen", "complete", "done", "failure")
 
-    def __init__(self, dialect: str, check: Callable[[Json], APIError | None]) -> None:
+    def __init__(
+        self, dialect: str, check: Callable[[Json], APIError | None], clean: Callable[[str], str] = str
+    ) -> None:
+        self._clean = clean
         self._dialect = dialect
         self._check = check
         self._events = EventReader()
@@ -130,7 +134,9 @@ class ChunkReader:
             try:
                 found = self._read(payload)
             except ValueError as error:
-                found = InvalidReply(f"the {self._dialect} service sent an event that cannot be read: {_why(error)}")
+                found = InvalidReply(
+                    f"the {self._dialect} service sent an event that cannot be read: {self._clean(_why(error))}"
+                )
             if isinstance(found, Chunk):
                 chunks.append(found)
             elif found is not None:

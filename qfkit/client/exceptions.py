@@ -13,6 +13,10 @@
     │   ├── RateLimitError          too many requests or tokens, or a quota is used up
     │   └── ServerError             the service is overloaded or broken
     ├── InvalidReply                an answer that is not one of this dialect
+    ├── InputRefused                an input rule does not let the question pass; nothing was sent
+    ├── UnsafeContent               an output rule does not let the answer pass; .text holds what was safe
+    ├── ToolError                   a Python function that the model called failed (only when asked to be strict)
+    ├── ToolLoopExceeded            the model went on asking for calls
     └── StreamError                 a stream failed after its first content; .text holds what had come
         └── StreamTruncated         it ended before the service said that it was done
 
@@ -24,7 +28,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from qfkit.client.attempts import Attempt
+    from qfkit.client.tools import ToolStep
     from qfkit.protocol.errors import ErrorSpec
 
 
@@ -186,6 +193,72 @@ class ServerError(APIError):
 
 class InvalidReply(QianfanError):
     """An answer came, but it is not one that this dialect gives."""
+
+
+class InputRefused(QianfanError):
+    """An input rule does not let the question pass. Nothing was sent.
+
+    Attributes:
+        rule: the name of the rule.
+        where: what it looked at: ``messages[0]``, ``system``, or ``request`` for all of it.
+    """
+
+    def __init__(self, message: str, *, rule: str, where: str) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.where = where
+
+
+class UnsafeContent(QianfanError):
+    """An output rule does not let the answer pass. A stream is closed by it.
+
+    Attributes:
+        rule: the name of the rule.
+        kind: what kind of thing it found: a topic's name, ``word``, or the service's own mark.
+        found: what it found, masked but for the first character.
+        text: the answer up to there, which is safe by all rules.
+        where: ``text`` or ``reasoning``.
+        position: where the find begins, in characters.
+    """
+
+    def __init__(
+        self, message: str, *, rule: str, kind: str, found: str = "", text: str = "", where: str = "text", position: int
+    ) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.kind = kind
+        self.found = found
+        self.text = text
+        self.where = where
+        self.position = position
+
+
+class ToolError(QianfanError):
+    """A call that the model asked for failed, and ``strict=True`` asks to be told. ``__cause__`` says what with.
+
+    Attributes:
+        name: of the tool.
+        arguments: as the model gave them.
+    """
+
+    def __init__(self, message: str, *, name: str, arguments: Any) -> None:
+        super().__init__(message)
+        self.name = name
+        self.arguments = arguments
+
+
+class ToolLoopExceeded(QianfanError):
+    """The model went on asking for calls, more often than allowed, or for the same one over and over.
+
+    Attributes:
+        rounds: answers that asked for calls.
+        steps: the calls that were carried out.
+    """
+
+    def __init__(self, message: str, *, rounds: int, steps: Sequence[ToolStep] = ()) -> None:
+        super().__init__(message)
+        self.rounds = rounds
+        self.steps = tuple(steps)
 
 
 class StreamError(QianfanError):

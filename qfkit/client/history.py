@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qfkit.client.exceptions import ConfigurationError
+from qfkit.client.replies import Reply
 from qfkit.protocol.dialects import MAX_PROMPT_CHARS, MAX_REQUEST_BYTES, InferenceDialect
 from qfkit.protocol.messages import Json, Message, content_text
 from qfkit.protocol.models import by_endpoint, by_name
@@ -148,30 +149,29 @@ def fit(
         limits: what to keep to.
         overhead: bytes of the request's body besides messages and system prompt.
     """
-    edges = [*starts(history), len(history)]
-    needed = sum((size_of(message) for message in turn), system_size(system) + Size(bytes=overhead))
-    best, best_turns = None, 0
+    places = starts(history)
+    # text_generation has no other place for a system prompt than the first message: see `calls`.
     joined = len(system) + len(_SYSTEM_SEAM) if system and dialect == "text_generation" else 0
 
-    def excess(first: Message | None, size: Size) -> list[str]:
-        head = len(content_text(first.get("content"))) + joined if first is not None else 0
-        return (size + Size(longest=head, chars=-1)).over(limits)  # the last line needs no separator
+    def excess(first: Message, size: Size) -> list[str]:
+        head = len(content_text(first.get("content"))) + joined
+        return (size + Size(longest=head, chars=-1)).over(limits)  # nothing separates the last message from a next
 
-    first_of_turn = turn[0] if turn else None
-    found = excess(first_of_turn if starts(turn) else None, needed)
-    if found:
-        return Fit(len(history), len(edges) - 1, tuple(found))
-    best = Fit(len(history), len(edges) - 1)
-    # From the newest turn back, each step adding one; sizes only grow, except that text_generation's first message is
-    # another one each time: so go on to the end of what fits otherwise.
-    size = needed
-    for index in range(len(edges) - 2, -1, -1):
-        best_turns = index
-        size = sum((size_of(message) for message in history[edges[index] : edges[index + 1]]), size)
-        if size.over(limits) and (size + Size(chars=-1)).over(limits):
+    size = sum((size_of(message) for message in turn), system_size(system) + Size(bytes=overhead))
+    if found := excess(turn[0], size):
+        return Fit(len(history), len(places), tuple(found))
+    best = Fit(len(history), len(places))
+    end = len(history)
+    # From the newest turn back. Sizes only grow; but what the system prompt is joined to is another message each time,
+    # so one that is too long in front does not mean that nothing older will do.
+    for index in range(len(places) - 1, -1, -1):
+        start = places[index]
+        size = sum((size_of(message) for message in history[start:end]), size)
+        if (size + Size(chars=-1)).over(limits):
             break
-        if not excess(history[edges[index]], size):
-            best = Fit(edges[index], best_turns)
+        if not excess(history[start], size):
+            best = Fit(start, index)
+        end = start
     return best
 
 
@@ -182,7 +182,8 @@ def check_history(dialect: InferenceDialect, messages: Sequence[Message]) -> lis
         ConfigurationError: the dialect would not take them with a question after them; says why, in the service's own
             words where it has some.
     """
-    if not isinstance(messages, Sequence) or not all(isinstance(message, Mapping) for message in messages):
+    given: object = messages
+    if not isinstance(given, Sequence) or not all(isinstance(message, Mapping) for message in given):
         raise ConfigurationError(
             "the messages of a conversation are a list such as [{'role': 'user', 'content': '你好'}, "
             f"{{'role': 'assistant', 'content': '你好!'}}]; got {type(messages).__name__}"
@@ -203,6 +204,17 @@ def check_history(dialect: InferenceDialect, messages: Sequence[Message]) -> lis
     if problem is not None and problem.field == "messages" and "max input" not in problem.message:
         raise ConfigurationError(f"{dialect} does not take these messages as a history: {problem.message}")
     return copies
+
+
+def answer_message(dialect: str, reply: Reply) -> Json:
+    """An answer as a message of a history; a reasoning model's thoughts stay out, as the service wants it."""
+    message: Json = {"role": "assistant", "content": reply.text}
+    if reply.tool_calls and dialect == "v2":
+        # `index` belongs to the pieces of a stream only.
+        message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in reply.tool_calls]
+    elif reply.tool_calls:
+        message["function_call"] = dict(reply.tool_calls[0])
+    return message
 
 
 def rounds_to_keep(messages: Sequence[Message], ban_round: int | None) -> int:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from qfkit.client.attempts import Attempt
-from qfkit.client.caller import Caller, Trip, log_success
+from qfkit.client.caller import Caller, Trip
 from qfkit.client.calls import Call, operation_call, v1_endpoint
 from qfkit.client.exceptions import ConfigurationError, InvalidReply
+from qfkit.client.redaction import redact
 from qfkit.client.transport import Answer
 from qfkit.protocol.dialects import V1_PREFIX, InferenceDialect
 from qfkit.protocol.messages import Json, Usage
@@ -204,9 +205,10 @@ def _run(caller: Caller, call: Call, parse: Callable[[Json], T]) -> _Result:
             value = parse(body)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             found = f"{type(error).__name__}: {error}" if not isinstance(error, _Unfit) else str(error)
+            said = redact(f"{found}; keys {sorted(body)}", trip.secrets)
             raise InvalidReply(
-                f"the {call.dialect} service answered {call.operation} with something else ({found}; keys "
-                f"{sorted(body)}). Check that base_url speaks dialect={call.dialect!r}"
+                f"the {call.dialect} service answered {call.operation} with something else ({said}). "
+                f"Check that base_url speaks dialect={call.dialect!r}"
             ) from None
         usage = Usage.read(body.get("usage"))
         log, running = trip.log, trip.running
@@ -216,7 +218,14 @@ def _run(caller: Caller, call: Call, parse: Callable[[Json], T]) -> _Result:
         if usage is not None:
             trip.slot.settle(usage.total_tokens)
         attempts = log.attempts()
-        log_success(trip.number, log.elapsed(), len(attempts), usage)
+        trip.lines.success(
+            attempts=len(attempts),
+            latency=log.elapsed(),
+            usage=usage,
+            result_length=None,
+            latency_headers=trip.headers_after,
+            request_id=running.request_id,
+        )
         return _Result(value, body, usage, running.request_id, attempts)
 
     return caller.call(call, read)

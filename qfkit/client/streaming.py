@@ -7,7 +7,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qfkit.client.attempts import Attempt, AttemptLog, Running, resumed
 from qfkit.client.events import ChunkReader
@@ -21,7 +21,10 @@ from qfkit.client.exceptions import (
 )
 from qfkit.client.replies import Reply
 from qfkit.client.resume import Resumption, Skipper
-from qfkit.protocol.messages import Chunk, Json, Usage
+from qfkit.protocol.messages import Chunk, Json, Marks, Usage
+
+if TYPE_CHECKING:
+    from qfkit.client.safety.findings import Finding
 
 
 class Source(Protocol):
@@ -62,11 +65,15 @@ class Stream(Iterator[Chunk]):
         headers: of the HTTP answer; names in any case.
         request_id: the service's id of the request.
         cached: it is replayed from the client's cache; nothing was sent.
+        safety: what the rules of a `Safety` did so far.
 
     Raises:
+        UnsafeContent: an output rule refuses it; the connection is closed.
         StreamTruncated: it ended, or stalled for the read timeout, before the service said that it was done.
         StreamError: the service reported an error in the middle, or sent what cannot be read.
     """
+
+    safety: tuple[Finding, ...] = ()
 
     def __init__(
         self,
@@ -104,6 +111,7 @@ class Stream(Iterator[Chunk]):
         self._told = False
         self._calls: list[Json] = []
         self._last: Json = {}
+        self._marks = Marks()  # the last ones: an answer may be taken back after it began
         self._count = 0
         self._text: list[str] = []
         self._reasoning: list[str] = []
@@ -134,6 +142,25 @@ class Stream(Iterator[Chunk]):
     def complete(self) -> bool:
         """The service has said that the answer is done."""
         return self._reader.complete
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come: it was read to its end, failed, or was closed."""
+        return self._ended and not self._ready and not self._failures
+
+    def on_end(self, told: Callable[[Stream, QianfanError | None], None]) -> None:
+        """Have ``told`` called when the answer has been read to its end, or with the error when it failed.
+
+        Not when the stream is closed or dropped before. ``told`` must not hold the stream, or dropping it would not
+        close its connection.
+        """
+        before = self._on_end
+
+        def both(stream: Stream, error: QianfanError | None) -> None:
+            before(stream, error)
+            told(stream, error)
+
+        self._on_end = both
 
     @property
     def tool_calls(self) -> tuple[Json, ...]:
@@ -195,7 +222,7 @@ class Stream(Iterator[Chunk]):
         """
         for _ in self:
             pass
-        last = self._last
+        last, marks = self._last, self._marks
         return Reply(
             text=self.text,
             reasoning=self.reasoning,
@@ -205,7 +232,9 @@ class Stream(Iterator[Chunk]):
             id=self.id,
             model=self.model,
             is_truncated=last.get("is_truncated") is True or self.finish_reason == "length",
-            need_clear_history=last.get("need_clear_history") is True,
+            need_clear_history=marks.need_clear_history,
+            flag=marks.flag,
+            ban_round=marks.ban_round,
             request_id=self.request_id,
             attempts=self.attempts,
             latency=self.latency,
@@ -351,6 +380,7 @@ class Stream(Iterator[Chunk]):
         self.usage = chunk.usage or self.usage
         self.finish_reason = chunk.finish_reason or self.finish_reason
         self._last = raw = chunk.raw
+        self._marks = Marks.read(raw) or self._marks
         if self._record is not None:
             self._record.append(raw)
         if isinstance(found := raw.get("id"), str):

@@ -61,6 +61,8 @@ class ChatReply:
     Attributes:
         need_clear_history: the service asks to drop the conversation (3.3).
         flag: the service's safety mark, 0 when nothing was found (4.2).
+        ban_round: the round of the conversation that it is about, -1 for the current question; None when it does not
+            say (3.3).
     """
 
     text: str
@@ -73,7 +75,32 @@ class ChatReply:
     is_truncated: bool = False
     need_clear_history: bool = False
     flag: int = 0
+    ban_round: int | None = None
     raw: Json = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the service has against an answer, with the meanings of `ChatReply`."""
+
+    need_clear_history: bool = False
+    flag: int = 0
+    ban_round: int | None = None
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Marks:
+        """The marks of a whole answer or of one event: at its top in v1 (3.3), in the choice in v2 (4.2)."""
+        choices = data.get("choices")
+        holder = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], Mapping) else data
+        ban_round = holder.get("ban_round")
+        return cls(
+            holder.get("need_clear_history") is True,
+            _count(holder.get("flag")),
+            ban_round if isinstance(ban_round, int) and not isinstance(ban_round, bool) else None,
+        )
+
+    def __bool__(self) -> bool:
+        return self.need_clear_history or self.flag != 0
 
 
 class MalformedReply(ValueError):
@@ -116,6 +143,7 @@ def parse_reply(dialect: str, body: object) -> ChatReply:
         MalformedReply: the JSON has no place where this dialect keeps its answer.
     """
     data = _object(dialect, body)
+    marks = Marks.read(data)
     if dialect == "v2":
         choice = _first_choice(dialect, data)
         message = choice.get("message")
@@ -130,8 +158,9 @@ def parse_reply(dialect: str, body: object) -> ChatReply:
             id=_optional_text(data.get("id")),
             model=_optional_text(data.get("model")),
             is_truncated=choice.get("finish_reason") == "length",
-            need_clear_history=choice.get("need_clear_history") is True,
-            flag=_count(choice.get("flag")),
+            need_clear_history=marks.need_clear_history,
+            flag=marks.flag,
+            ban_round=marks.ban_round,
             raw=data,
         )
     if not isinstance(data.get("result"), str):
@@ -143,8 +172,9 @@ def parse_reply(dialect: str, body: object) -> ChatReply:
         tool_calls=_tool_calls(data.get("function_call")),
         id=_optional_text(data.get("id")),
         is_truncated=data.get("is_truncated") is True,
-        need_clear_history=data.get("need_clear_history") is True,
-        flag=_count(data.get("flag")),
+        need_clear_history=marks.need_clear_history,
+        flag=marks.flag,
+        ban_round=marks.ban_round,
         raw=data,
     )
 

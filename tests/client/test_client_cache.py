@@ -49,7 +49,7 @@ def cached(connect, clock):
         if dialect == "v1":
             more.setdefault("auth", "bce-auth-v1")
         client = connect(dialect, cache=cache or Cache(MemoryStore(clock=clock)), **more)
-        return client, client._cache
+        return client, client._chats.cache
 
     return make
 
@@ -359,7 +359,7 @@ def test_identical_questions_are_asked_once(server, cached):
     assert sum(not reply.cached for reply in found) == 1
     stats = cache.stats
     assert (stats.misses, stats.stored, stats.hits + stats.joined) == (1, 1, 11)
-    assert client._cache._flights == {}
+    assert client._chats.cache._flights == {}
 
 
 def test_a_failure_is_shared_and_each_has_its_own_exception():

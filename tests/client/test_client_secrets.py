@@ -246,7 +246,9 @@ def test_what_the_log_says(echo):
     assert "长" * 50 in start.getMessage()
     assert "长" * 51 not in start.getMessage()
     assert re.fullmatch(r"#\d+ failed, next attempt in 0\.\d{3} s \(backoff\): v1 error 18 .+", retry.getMessage())
-    assert re.fullmatch(r"#\d+ answered in 0\.\d{3} s, attempts: 2, tokens: 3 in, 5 out", success.getMessage())
+    assert re.fullmatch(
+        r"#\d+ answered in 0\.\d{3} s, 1 characters, attempts: 2, tokens: 3 in, 5 out", success.getMessage()
+    )
 
 
 def test_the_log_of_a_stream(echo):

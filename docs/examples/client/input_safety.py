@@ -16,7 +16,7 @@ with MockServer() as server:
     account.echo("收到: ").loop()
     with Client(server.url, account.credentials, safety=safety) as client:
         reply = client.chat("请联系 E000123\u200b, 电话 13812345678")
-        assert "13812345678" not in str(account.requests[0].text)
+        assert "13812345678" not in account.requests[0].body.decode()
         assert reply.text == "收到: 请联系 E000123, 电话 13812345678"  # put back; the mock was shown placeholders
         for finding in reply.safety:
             print(finding)  # which rule, what kind, how often, where; never the value
