@@ -132,7 +132,12 @@ class AccountHandle(_Scripted, Keys, Graded):
 
     def env(self) -> dict[str, str]:
         """Environment variables that send the official SDK and openai-python here (wire reference 7)."""
-        return client_environment(self._url, self.credentials)
+        environment = client_environment(self._url, self.credentials)
+        if (ca_file := self._state.ca_file) is not None:
+            from mock_server.tls import trust  # noqa: PLC0415 - few mocks speak TLS
+
+            environment |= trust(ca_file)
+        return environment
 
     @property
     def _script(self) -> Script:

@@ -6,11 +6,12 @@ secret came where none belongs. Neither costs a request a microsecond.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from mock_server.journal import Entry
+from mock_server.journal import Entries, Entry
 from mock_server.state import Account, State
 from qfkit.protocol.credentials import Credentials
 from qfkit.protocol.http import HttpRequest
@@ -25,6 +26,9 @@ _LONG = 12
 _MASK = "***"
 
 _VALUE = itemgetter(1)
+
+#: Moments that are given to the mock to finish its notes, and how many seconds of real time each has.
+_MOMENTS, _MOMENT = 50, 0.002
 
 
 def note(entry: Entry, request: HttpRequest, token: str | None, account: Account | None) -> None:
@@ -86,11 +90,25 @@ class Needles:
                 entry.findings += (f"secret-in-clear: {name} in {' and '.join(places)}",)
 
 
-def observe(account: Account) -> tuple[Observation, ...]:
-    """What the account's journal shows of its client."""
+def observe(account: Account, now: float) -> tuple[Observation, ...]:
+    """What the account's journal shows of its client, at ``now`` on the server's clock."""
     from qfkit.grading import observations  # noqa: PLC0415 - nobody who asks for no verdict should load it
 
-    return observations(entry.to_dict() for entry in account.journal.entries())
+    entries = account.journal.entries()
+    _settle(entries, now)
+    return observations(entry.to_dict() for entry in entries)
+
+
+def _settle(entries: Entries, now: float) -> None:
+    """Give the mock a moment to note how answers ended that have left: their client may be here before the note."""
+    waits = threading.Event()  # in real time, whatever clock the test has put in the place of `time`
+    for _ in range(_MOMENTS):
+        if not any(
+            entry.outcome == "pending" and entry.response is not None and entry.time + entry.response.lasts <= now
+            for entry in entries
+        ):
+            return
+        waits.wait(_MOMENT)
 
 
 class Graded:
@@ -147,7 +165,8 @@ class Graded:
         """
         from qfkit.grading import grade  # noqa: PLC0415 - as above
 
-        seen = observe(self._account)
+        now, journal = self._state.clock.time(), self._account.journal
+        seen = observe(self._account, now)
         ended: set[int] = self._account.noticed | (
             {each.number for each in seen} if noticed is True else set(noticed or ())
         )
@@ -157,5 +176,6 @@ class Graded:
             noticed=ended,
             limits=limits,
             waits_seen=self._account.waits_seen,
-            now=self._state.clock.time(),
+            now=now,
+            forgotten=journal.forgotten if self._state.settings.journal else journal.count,
         )

@@ -290,8 +290,9 @@ class Scripting(ABC):
         """Queue a fault of a whole answer: ``fault("reset")``, ``fault("slow-headers", interval=0.01)``.
 
         Args:
-            kind: ``close``, ``reset``, ``hang``, ``delay``, ``slow-headers``, ``slow-body``, ``wrong-length``, ``bad-gzip``,
-                ``garbage``, ``bad-status-line``, ``malformed-chunk``, ``html``, ``proxy-error`` or ``large-body``;
+            kind: ``close``, ``reset``, ``hang``, ``delay``, ``slow-headers``, ``slow-body``, ``wrong-length``,
+                ``bad-gzip``, ``garbage``, ``bad-status-line``, ``malformed-chunk``, ``html``, ``proxy-error`` or
+                ``large-body``;
                 WireMock's and toxiproxy's names for these do as well.
             times: how many requests meet it, from 1, or ``"forever"``. Left out: one, but the last step of a rule
                 stays for ever.

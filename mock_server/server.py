@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import threading
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mock_server.config.applying import Applied, apply, set_up
 from mock_server.handle import AccountHandle
@@ -17,6 +18,23 @@ from mock_server.settings import Settings, build, load
 from mock_server.state import Account, State
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.credentials import Credentials
+
+if TYPE_CHECKING:
+    from mock_server.tls import Authority
+
+
+def _authority() -> Authority:
+    from mock_server.tls import Authority  # noqa: PLC0415 - few mocks speak TLS
+
+    return Authority()
+
+
+def write_pem(pem: bytes) -> str:
+    """A certificate as a file of its own; its path."""
+    descriptor, path = tempfile.mkstemp(prefix="qfkit-ca-", suffix=".pem")
+    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor has no path
+        file.write(pem)
+    return path
 
 
 class _Switching:
@@ -64,6 +82,8 @@ class MockServer:
         uds: a path to listen on as a Unix socket, instead of TCP.
         config: a YAML file of settings; keyword arguments win over it.
         clock: where the mock reads the time.
+        tls: speak https, with a certificate of an authority made for the occasion (`ca_file`); an `Authority` that is
+            kept somewhere may be given instead of True.
         settings: any field of `mock_server.settings.Settings`, such as ``auth="warn"``, ``seed=7``, ``ttft=0.2``.
 
     Raises:
@@ -79,6 +99,7 @@ class MockServer:
         uds: str | Path | None = None,
         config: str | Path | Settings | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        tls: bool | Authority = False,
         **settings: Any,
     ) -> None:
         if isinstance(config, Settings):
@@ -88,7 +109,11 @@ class MockServer:
         else:
             self.settings = load(config, **settings) if config is not None else build(settings)
         self._config, self._overrides = config, settings
-        self._address = partial(Front, host=host, port=port, uds=uds)
+        self._authority = _authority() if tls is True else tls or None
+        if self._authority is not None and uds is not None:
+            raise TypeError("TLS is for TCP: leave uds or tls out")
+        context = self._authority.context(host) if self._authority is not None else None
+        self._address = partial(Front, host=host, port=port, uds=uds, tls=context)
         self.state = State(self.settings, clock)
         self._front: Front | None = None
         self._thread: threading.Thread | None = None
@@ -112,6 +137,8 @@ class MockServer:
         ready.wait()
         self._front = front
         _SWITCHING.hurry()
+        if self._authority is not None:
+            self.state.ca_file = write_pem(self._authority.pem)
         set_up(self.state)
         return self
 
@@ -122,6 +149,9 @@ class MockServer:
             front.stop()
             self._thread.join()
             _SWITCHING.relax()
+            if self.state.ca_file is not None:
+                Path(self.state.ca_file).unlink(missing_ok=True)
+                self.state.ca_file = None
 
     def reload(self) -> Applied:
         """Read the configuration file again and use it, as ``qfkit mock --watch`` does; what became of its accounts.
@@ -164,6 +194,19 @@ class MockServer:
         if self._front is None:
             raise RuntimeError("this mock is not running: use it as 'with MockServer() as server:' or call start()")
         return self._front
+
+    @property
+    def ca_file(self) -> str:
+        """The certificate of the authority that signed the server's, in a file that is removed when the mock stops.
+
+        For ``verify=`` of requests and httpx; `AccountHandle.env` names it in the variables that they read.
+
+        Raises:
+            RuntimeError: the mock does not speak TLS, or is not running.
+        """
+        if self.state.ca_file is None:
+            raise RuntimeError("this mock has no certificate: make it with MockServer(tls=True), and start it")
+        return self.state.ca_file
 
     @property
     def port(self) -> int:

@@ -68,7 +68,7 @@ class Account:
     tokens: dict[str, Token] = field(default_factory=dict, repr=False)
     #: For verdicts: see `mock_server.observing`.
     noticed: set[int] = field(default_factory=set, repr=False)
-    waits_seen: bool = True
+    waits_seen: bool = field(default=True, repr=False)
     needles: Needles | None = field(default=None, repr=False)
 
 
@@ -139,6 +139,8 @@ class State:
         #: Requests that belong to nobody: unknown keys, unknown paths.
         self._memory = Memory(self.settings.journal_bytes)
         self.journal = Journal(self.settings.journal, self._memory)
+        #: The certificate of the authority that clients are to trust, where the mock speaks TLS.
+        self.ca_file: str | None = None
         #: What is counted for /metrics.
         self.tally = Tally()
         self._lock = threading.RLock()

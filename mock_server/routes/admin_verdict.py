@@ -38,6 +38,7 @@ class VerdictInfo(msgspec.Struct, kw_only=True):
     findings: list[dict[str, Any]]
     attempts: int
     certainty: Annotated[str, msgspec.Meta(description="explicit, likely or ambiguous: which attempts belong together")]
+    forgotten: Annotated[int, msgspec.Meta(description="requests that are no longer in the journal, and not judged")]
     calls: list[dict[str, Any]]
     schedule: dict[str, Any] | None
     text: str

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -342,7 +343,8 @@ class Connection(asyncio.Protocol):
                 self._transport.write(write.data)
         # A close with unread bytes waiting is a reset, and a reset may overtake the answer (RFC 9112 9.6): so say that
         # nothing more will come, and drop what the client still sends until it has read that or its time is up.
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # TLS has no half-closed connections
+            self._transport.write_eof()
         self._lingering = self._loop.call_later(self._limits.linger_seconds, self._transport.abort)
 
     # Time
@@ -374,9 +376,9 @@ class Door:
         handler: answers a request that is there as a whole.
         loop: where everything happens.
         limits: what a connection may cost.
-        scheme: of the requests that come in here.
         streams: which request targets go to ``stream_handler`` before their body is there.
         stream_handler: answers those.
+        tls: the server's certificate, None for plain HTTP.
     """
 
     def __init__(
@@ -385,16 +387,18 @@ class Door:
         loop: asyncio.AbstractEventLoop,
         *,
         limits: Limits | None = None,
-        scheme: str = "http",
         streams: Callable[[bytearray], bool] = lambda _target: False,
         stream_handler: StreamHandler | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.handler = handler
         self.streams = streams
         self.stream_handler = stream_handler
         self.loop = loop
         self.limits = limits or Limits()
-        self.scheme = scheme
+        self.tls = tls
+        #: Of the requests that come in here.
+        self.scheme = "http" if tls is None else "https"
         self.connections: set[Connection] = set()
         self.draining = False
         self._date = (0, "")
@@ -405,7 +409,13 @@ class Door:
         if sock.family == getattr(socket, "AF_UNIX", None):
             self._server = await self.loop.create_unix_server(lambda: Connection(self), sock=sock, backlog=1024)
         else:
-            self._server = await self.loop.create_server(lambda: Connection(self), sock=sock, backlog=1024)
+            self._server = await self.loop.create_server(
+                lambda: Connection(self),
+                sock=sock,
+                backlog=1024,
+                ssl=self.tls,
+                ssl_handshake_timeout=self.limits.idle_seconds if self.tls else None,
+            )
 
     def date(self) -> str:
         """The ``Date`` header, made once a second."""

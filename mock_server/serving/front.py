@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +33,7 @@ class Front:
         host, port: the TCP address; port 0 takes a free one.
         uds: a path to listen on as a Unix socket, instead of TCP.
         limits: what a connection may cost.
+        tls: the server's certificate, None for plain HTTP.
         flask: serve everything through Flask, which is the reference; slower, and without byte-exact faults.
 
     Raises:
@@ -47,12 +49,14 @@ class Front:
         *,
         uds: str | Path | None = None,
         limits: Limits | None = None,
+        tls: ssl.SSLContext | None = None,
         flask: bool = False,
     ) -> None:
         control_guard(state.settings, host if uds is None else None)
         self._state = state
         self._socket = listen(host, port) if uds is None else listen_unix(uds)
         self._limits = limits
+        self._tls = tls
         self._all_flask = flask
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: asyncio.Event | None = None
@@ -69,7 +73,7 @@ class Front:
         if self.uds is not None:
             return f"http+unix://{str(self.uds).replace('/', '%2F')}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self.port}"
 
     def run(self, ready: threading.Event | None = None) -> None:
         """Answer requests until `stop`; ``ready`` is set once they are taken."""
@@ -126,7 +130,9 @@ class Front:
                 flask = WsgiRunner(self._app(), loop)
             return flask(request, body)
 
-        self._door = door = Door(answer, loop, limits=self._limits, streams=for_flask, stream_handler=ask_flask)
+        self._door = door = Door(
+            answer, loop, limits=self._limits, streams=for_flask, stream_handler=ask_flask, tls=self._tls
+        )
         await door.open(self._socket)
         if ready is not None:
             ready.set()

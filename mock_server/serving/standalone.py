@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import ssl
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -29,6 +30,7 @@ def serve(
     announce: Callable[[str], None],
     *,
     watcher: Watcher | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Listen and answer until SIGINT or SIGTERM. Answers under way may end; a second signal hangs up at once.
 
@@ -39,12 +41,13 @@ def serve(
         keys: of the default account, where the configuration names no account.
         announce: told the base URL once requests are taken.
         watcher: looks after the configuration file meanwhile.
+        tls: the server's certificate, None for plain HTTP.
 
     Raises:
         OSError: the address cannot be had.
         DuplicateCredentials: two accounts share a key.
     """
-    front = Front(state, host, port)
+    front = Front(state, host, port, tls=tls)
     set_up(state)
     if not state.accounts():
         state.add_account(keys, "default")

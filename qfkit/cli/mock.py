@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qfkit.protocol.credentials import ENVIRONMENT, Credentials
+
+if TYPE_CHECKING:
+    import ssl
+
+    from mock_server.state import State
 
 #: The port of the official SDK's own test server (wire reference, appendix B).
 DEFAULT_PORT = 8866
@@ -59,6 +65,8 @@ Give it a token: QFKIT_ADMIN_TOKEN=$(python -c 'import secrets; print(secrets.to
     help="What the control API asks for. Needed off loopback.",
 )
 @click.option("--watch", is_flag=True, help="Use the --config file again whenever it changes; keep the last good one.")
+@click.option("--tls", is_flag=True, help="Speak https, with a certificate of a throw-away authority.")
+@click.option("--tls-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep that authority here.")
 @click.option("--ready-file", type=click.Path(path_type=Path), help="Write the base URL here once requests are taken.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON line for a program instead of the text.")
 def command(
@@ -77,6 +85,8 @@ def command(
     unmatched: str | None,
     admin_token: str | None,
     watch: bool,
+    tls: bool,
+    tls_dir: Path | None,
     ready_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -90,6 +100,7 @@ def command(
     from mock_server.serving.standalone import serve
     from mock_server.settings import ConfigError, build, load
     from mock_server.state import DuplicateCredentials, State
+    from mock_server.tls import how_to_trust, trust
 
     given = {
         "auth": auth,
@@ -115,13 +126,19 @@ def command(
     explicit = {"access_key": access_key, "secret_key": secret_key, "bearer_token": api_key}
     keys = default_keys(explicit, dict(os.environ))
 
+    context = _secured(state, host, tls_dir) if tls or tls_dir else None
+
     def announce(url: str) -> None:
         environment = client_environment(url, state.default_account.credentials)
+        if state.ca_file:
+            environment |= trust(state.ca_file)
         if as_json:
             data = {"url": url, "pid": os.getpid(), "account": state.default_account.name, "env": environment}
             click.echo(json.dumps(data))
         else:
             click.echo(welcome(url, state.default_account.credentials, environment))
+            if state.ca_file:
+                click.echo(how_to_trust(url, state.ca_file))
             if _open_to_others(host):
                 click.secho(f"Note: {host} is not loopback: whoever reaches it can use this mock.", fg="yellow")
         if ready_file:
@@ -133,12 +150,26 @@ def command(
 
         watcher = Watcher(state, config, overrides, lambda line: click.echo(line, err=True))
     try:
-        serve(state, host, port, keys, announce, watcher=watcher)
+        serve(state, host, port, keys, announce, watcher=watcher, tls=context)
     except DuplicateCredentials as error:
         raise click.ClickException(f"{config or 'settings'}: {error}") from error
     except OSError as error:
         hint = "another program has it; choose one with --port, or --port 0 for a free one" if port else "see --host"
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}: {hint}") from error
+
+
+def _secured(state: State, host: str, directory: Path | None) -> ssl.SSLContext:
+    """The certificate to answer with; the state learns where the authority's lies."""
+    from mock_server.server import write_pem
+    from mock_server.tls import Authority, TlsError
+
+    try:
+        authority = Authority(directory)
+    except (TlsError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    state.ca_file = write_pem(authority.pem)
+    atexit.register(Path(state.ca_file).unlink, missing_ok=True)
+    return authority.context(host)
 
 
 def default_keys(explicit: dict[str, str | None], environ: dict[str, str]) -> Credentials:

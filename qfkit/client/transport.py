@@ -190,7 +190,9 @@ class Transport:
     def _settings(self, url: str) -> Mapping[str, Any]:
         """Proxies and certificates, from the session and the environment."""
         if not self._owned:
-            return self._session.merge_environment_settings(url, {}, None, None, None)
+            # Named outright, since requests lets REQUESTS_CA_BUNDLE win over what its user gave the session.
+            verify = None if self._session.verify is True else self._session.verify
+            return self._session.merge_environment_settings(url, {}, None, verify, None)
         host = urlsplit(url)[:2]
         if host not in self._known:
             self._known[host] = self._session.merge_environment_settings(url, {}, None, None, None)
