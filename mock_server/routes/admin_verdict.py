@@ -18,6 +18,9 @@ class Asking(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             description="the schedule that its waits are to follow, such as openai or aws-full:base=0.5,cap=8"
         ),
     ] = None
+    limits: Annotated[
+        str | None, msgspec.Meta(description="where the line is drawn, such as cap=60,attempts=5: see docs/verdicts.md")
+    ] = None
     noticed: Annotated[
         str | None,
         msgspec.Meta(description="`all`, or numbers of requests, whose failures the caller has seen: 3,7"),
@@ -46,9 +49,16 @@ class VerdictInfo(msgspec.Struct, kw_only=True):
 
 def get_verdict(call: Call) -> VerdictInfo:
     """Judge the client of an account by what came: retries, waits, streams, tokens, signatures."""
+    from qfkit.grading import Limits  # noqa: PLC0415 - nobody who asks for no verdict should load it
+
     asking: Asking = call.query
+    noticed = _numbers(asking.noticed)
     try:
-        verdict = call.account.verdict(asking.schedule, noticed=_numbers(asking.noticed))
+        limits = Limits.parse(asking.limits or "")
+    except ValueError as error:
+        raise ControlError(400, str(error), path="limits") from error
+    try:
+        verdict = call.account.verdict(asking.schedule, limits=limits, noticed=noticed)
     except ValueError as error:
         raise ControlError(400, str(error), path="schedule") from error
     except ImportError as error:
@@ -68,7 +78,7 @@ def _numbers(text: str | None) -> bool | set[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise ControlError(400, f"noticed is 'all', or numbers of requests such as 3,7; got {text!r}", path="noticed")
-    return {int(part) for part in parts}
+    return {int(part[:15]) for part in parts}
 
 
 _TAG = "verdict"

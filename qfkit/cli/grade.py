@@ -31,6 +31,7 @@ class _Unusable(click.ClickException):
 )
 @click.option("--account", help="Only the client of this account; without it, of every account that was used.")
 @click.option("--schedule", help="What the client says of its waits, such as openai or aws-full:base=0.5,cap=8.")
+@click.option("--limits", default="", help="Where the line is drawn, such as cap=60,attempts=5.")
 @click.option("--noticed", is_flag=True, help="The caller has seen how its calls ended: giving up was right.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="A finding that may be. Can be given several times.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program instead of the text.")
@@ -41,6 +42,7 @@ def command(
     journal: Path | None,
     account: str | None,
     schedule: str | None,
+    limits: str,
     noticed: bool,
     ignore: tuple[str, ...],
     as_json: bool,
@@ -50,19 +52,20 @@ def command(
     Exits with 0 when nothing is wrong, with 1 when something was found, and with 2 when nothing could be judged.
     docs/verdicts.md explains each finding.
     """
-    from qfkit.grading import declared
+    from qfkit.grading import Limits, declared
     from qfkit.grading.report import check_code
 
     try:
         declared(schedule)
+        Limits.parse(limits)
         for code in ignore:
             check_code(code)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     found = (
-        _of_server(_Server(url.rstrip("/"), token), account, schedule, noticed=noticed)
+        _of_server(_Server(url.rstrip("/"), token), account, schedule, limits, noticed=noticed)
         if journal is None
-        else _of_file(journal, account, schedule, noticed=noticed)
+        else _of_file(journal, account, schedule, limits, noticed=noticed)
     )
     verdicts = dict(found)
     if not verdicts:
@@ -86,9 +89,9 @@ def _against(verdict: Mapping[str, Any], ignore: Iterable[str]) -> list[str]:
 
 
 def _of_file(
-    file: Path, account: str | None, schedule: str | None, *, noticed: bool
+    file: Path, account: str | None, schedule: str | None, limits: str, *, noticed: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    from qfkit.grading import grade, observations
+    from qfkit.grading import Limits, grade, observations
 
     by_account: dict[str, list[dict[str, Any]]] = {}
     for number, line in enumerate(file.read_text("utf-8").splitlines(), 1):
@@ -110,17 +113,22 @@ def _of_file(
         except ValueError as error:
             raise _Unusable(f"{file}, account {name}: {error}") from error
         try:
-            verdict = grade(seen, schedule=schedule, noticed={one.number for one in seen} if noticed else ())
+            verdict = grade(
+                seen,
+                schedule=schedule,
+                limits=Limits.parse(limits),
+                noticed={one.number for one in seen} if noticed else (),
+            )
         except ImportError as error:
             raise _Unusable(str(error)) from error
         yield name, {**verdict.to_dict(), "text": verdict.render()}
 
 
 def _of_server(
-    server: _Server, account: str | None, schedule: str | None, *, noticed: bool
+    server: _Server, account: str | None, schedule: str | None, limits: str, *, noticed: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     used = [each["name"] for each in server.get("accounts")["accounts"] if each["requests"]]
-    query = {"schedule": schedule, "noticed": "all" if noticed else None}
+    query = {"schedule": schedule, "limits": limits or None, "noticed": "all" if noticed else None}
     for name in used if account is None else [account]:
         yield name, server.get(f"accounts/{quote(name, safe='')}/verdict", **query)
 

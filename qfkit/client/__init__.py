@@ -31,6 +31,7 @@ from qfkit.client.exceptions import (
 from qfkit.client.history import HistoryLimits
 from qfkit.client.images import image
 from qfkit.client.limits import Limiter, RateLimits
+from qfkit.client.limits_redis import RedisLimiter
 from qfkit.client.logs import configure_logging
 from qfkit.client.operations import Embeddings, Ranked, Ranking, TokenCount
 from qfkit.client.providers import KeyFile
@@ -87,6 +88,7 @@ __all__ = [
     "Ranking",
     "RateLimitError",
     "RateLimits",
+    "RedisLimiter",
     "RedisStore",
     "Reply",
     "RetryBudget",

@@ -125,7 +125,7 @@ def marked(node: pytest.Item, name: str, default: Any) -> Any:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """Show beside a failed test what the mock saw of it."""
     outcome: Any = yield
     report = outcome.get_result()
@@ -137,4 +137,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             lines.append(f"{account.misfortune}: the same call on a fresh account breaks the same requests again")
         if waiting:
             lines.append(f"not met by any request: {', '.join(waiting)}")
+        if not (call.excinfo and hasattr(call.excinfo.value, "verdict")):  # a failed verdict has been told
+            lines += _graded(account)
         report.sections.append(("what the mock Qianfan saw", "\n".join(lines)))
+
+
+def _graded(account: AccountHandle) -> list[str]:
+    """What is to be said of the client; nothing where nothing is."""
+    try:
+        verdict = account.verdict()
+    except Exception as error:  # noqa: BLE001 - the test has failed already, and for another reason
+        return [f"no verdict on the client: {type(error).__name__}: {error}"]
+    return [verdict.render()] if verdict.findings else []

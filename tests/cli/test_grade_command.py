@@ -34,10 +34,10 @@ def run(*arguments):
 def test_a_good_client(mock):
     ask(mock.account(name="shop"))
     result = run("--url", mock.url)
-    assert (result.exit_code, result.output) == (
-        0,
+    assert result.exit_code == 0
+    assert result.output == (
         "account shop: verdict: ok (1 call, 1 attempt)\n"
-        "grouping: explicit: the client says itself which attempts belong together, or no question was tried twice\n",
+        "grouping: explicit: the client says itself which attempts belong together, or no question was tried twice\n"
     )
 
 
@@ -54,6 +54,17 @@ def test_every_account_that_was_used_is_judged(mock):
     assert run("--url", mock.url, "--account", "good").exit_code == 0
     assert run("--url", mock.url, "--ignore", "not-retried").exit_code == 0
     assert run("--url", mock.url, "--noticed").exit_code == 0
+
+
+def test_the_line_can_be_moved(mock, tmp_path):
+    account = mock.account(name="shop")
+    account.fail(429, retry_after=25)
+    ask(account)
+    file = tmp_path / "journal.jsonl"
+    file.write_text(account.requests.to_jsonl(), "utf-8")
+    for source in (("--url", mock.url), ("--journal", file)):
+        assert run(*source).exit_code == 1
+        assert run(*source, "--limits", "patience=20").exit_code == 0
 
 
 def test_json(mock):
@@ -86,6 +97,7 @@ def test_a_file_gives_the_same_verdict(mock, tmp_path):
     ("arguments", "message"),
     [
         (["--schedule", "opneai"], "did you mean 'openai'"),
+        (["--limits", "cpa=1"], "did you mean 'cap'"),
         (["--ignore", "no-backof"], "did you mean 'no-backoff'"),
         (["--url", "http://127.0.0.1:1"], "no mock answers at http://127.0.0.1:1 (ConnectionError): start one"),
         (["--journal", "missing.jsonl"], "does not exist"),

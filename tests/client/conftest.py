@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from redis_server import RedisServer
 from scripted_server import FakeClock, ScriptedServer
 
 from qfkit.client import Client, Credentials
@@ -65,3 +68,13 @@ def connect(server: ScriptedServer, clock: FakeClock) -> Iterator[Callable[..., 
     yield make
     for client in made:
         client.close()
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    # Not pytest's own folder: the path of a socket may have no more than some 100 characters.
+    with tempfile.TemporaryDirectory(prefix="qf") as folder:
+        server = RedisServer(Path(folder))
+        server.start()
+        yield server
+        server.die()

@@ -211,3 +211,12 @@ def test_an_ordinary_answer_loses_nothing():
 def test_what_is_lost_is_said_in_words(reply, loss):
     (told,) = wsgi_losses(reply)
     assert told.startswith(loss)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_an_answer_without_a_body_has_no_framing_and_keeps_its_connection(status):
+    """As WSGI apps answer it: without a length, so as a stream."""
+    plan = wire_plan(Reply(status, streamed=True))
+    response, body = read_with_h11(plan.writes[0].data, closed=False)
+    assert (response.status_code, body, plan.after) == (status, b"", "keep")
+    assert not {b"transfer-encoding", b"content-length"} & {name for name, _ in response.headers}
