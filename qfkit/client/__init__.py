@@ -33,6 +33,7 @@ from qfkit.client.images import image
 from qfkit.client.limits import Limiter, RateLimits
 from qfkit.client.limits_redis import RedisLimiter
 from qfkit.client.logs import configure_logging
+from qfkit.client.merging import Merged
 from qfkit.client.operations import Embeddings, Ranked, Ranking, TokenCount
 from qfkit.client.providers import KeyFile
 from qfkit.client.replies import Reply
@@ -80,6 +81,7 @@ __all__ = [
     "Mask",
     "MaxLength",
     "MemoryStore",
+    "Merged",
     "NotFoundError",
     "Pattern",
     "PermissionDeniedError",

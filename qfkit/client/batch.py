@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from qfkit.client.exceptions import ConfigurationError, QianfanError
+from qfkit.client.progress import Progress
 
 P = TypeVar("P")
 T = TypeVar("T")
@@ -32,13 +33,16 @@ class Batch(Iterator["T | QianfanError"], Generic[P, T]):
     last answer.
     """
 
-    def __init__(self, ask: Callable[[P], T], prompts: Iterable[P], max_workers: int) -> None:
+    def __init__(
+        self, ask: Callable[[P], T], prompts: Iterable[P], max_workers: int, progress: Progress | None = None
+    ) -> None:
         if max_workers not in range(1, _MOST_WORKERS + 1):
             raise ConfigurationError(
                 f"max_workers is a whole number from 1 to {_MOST_WORKERS}, the questions asked at once; "
                 f"got {max_workers!r}"
             )
         self._ask = ask
+        self._progress = progress
         self._prompts = iter(prompts)
         self._size = max_workers
         self._window: deque[Future[T]] = deque()
@@ -54,7 +58,10 @@ class Batch(Iterator["T | QianfanError"], Generic[P, T]):
         try:
             self._fill()
             if self._window:
-                return self._result(self._window.popleft())
+                result = self._result(self._window.popleft())
+                if self._progress is not None:
+                    self._progress.advance()
+                return result
         except BaseException:
             self.close()
             raise
@@ -66,6 +73,8 @@ class Batch(Iterator["T | QianfanError"], Generic[P, T]):
     def close(self) -> None:
         """Cancel what has not begun. Safe to repeat."""
         self._ended = True
+        if self._progress is not None:
+            self._progress.close()
         while self._window:
             self._window.pop().cancel()
         for _ in range(self._workers):

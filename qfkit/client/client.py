@@ -38,7 +38,9 @@ from qfkit.client.history import HistoryLimits
 from qfkit.client.images import ImageSource, image2text_call, with_images
 from qfkit.client.limits import Limiter, RateLimits, make_limiter
 from qfkit.client.logs import logger
+from qfkit.client.merging import MOST, Merged, Merger
 from qfkit.client.operations import Embeddings, Ranking, TokenCount
+from qfkit.client.progress import Told, make_progress
 from qfkit.client.providers import KeyRing, Provider, read_dotenv
 from qfkit.client.replies import Reply
 from qfkit.client.resume import Resume, check_mode, to_continue
@@ -300,6 +302,7 @@ class Client:
         max_workers: int = 5,
         model: str | None = None,
         system: str | None = None,
+        progress: bool | Told = False,
         **params: Any,
     ) -> Batch[Prompt, Reply]:
         """Ask many questions, several at a time. Answers come in the order of the questions.
@@ -309,6 +312,8 @@ class Client:
             max_workers: questions asked at once, 1 to 1000; up to 100 keep their connections.
             model: as `chat`, for all.
             system: as `chat`, for all.
+            progress: True for a bar on the terminal (extra ``progress``), or a function that is told how many are done,
+                and of how many.
             params: as `chat`, for all; ``cache`` too.
 
         Returns:
@@ -320,7 +325,41 @@ class Client:
         def ask(prompt: Prompt) -> Reply:
             return self.chat(prompt, model=model, system=system, **params)
 
-        return Batch(ask, prompts, max_workers)
+        return Batch(ask, prompts, max_workers, make_progress(progress, prompts))
+
+    def merge(
+        self,
+        questions: Sequence[str],
+        *,
+        most: int = MOST,
+        max_workers: int = 5,
+        model: str | None = None,
+        system: str | None = None,
+        **params: Any,
+    ) -> list[Merged]:
+        """Ask many short questions in few requests; answers that cannot be told apart are asked for one by one.
+
+        Args:
+            questions: texts that have nothing to do with each other. Those over 500 characters go by themselves.
+            most: how many share a request, 1 to 100, within 32 KB and the model's limits.
+            max_workers: requests at once, as `map`.
+            model: as `chat`, for all.
+            system: as `chat`, for all.
+            params: as `chat`, for all.
+
+        Returns:
+            One `Merged` for each question, in order; one failure loses nothing else.
+
+        Raises:
+            ConfigurationError: a question is no text, or a number is out of its range.
+        """
+        self._check_open()
+
+        def ask(prompt: str) -> Reply:
+            return self.chat(prompt, model=model, system=system, **params)
+
+        limits = HistoryLimits.of(self.dialect, model or self.model)
+        return Merger(ask, limits, most=most, max_workers=max_workers).run(questions)
 
     def conversation(
         self,
