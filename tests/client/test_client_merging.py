@@ -9,7 +9,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_server import V2_OK, answer
+from scripted_server import PATIENCE, V2_OK, answer
 
 from mock_server import MockServer
 from qfkit.client import BadRequestError, Client, ConfigurationError, QianfanError, RateLimitError, RetryPolicy
@@ -194,7 +194,9 @@ def test_a_bar_is_shown_and_taken_away(server, connect, monkeypatch, capsys):
     assert [str(reply) for reply in replies] == ["A", "B"]
     assert not any(isinstance(reply, QianfanError) for reply in replies)
     assert "asked" in capsys.readouterr().err
-    assert not [thread for thread in threading.enumerate() if type(thread).__name__ == "_RefreshThread"]
+    for thread in [thread for thread in threading.enumerate() if type(thread).__name__ == "_RefreshThread"]:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def test_without_rich_it_says_what_to_install(connect, monkeypatch):

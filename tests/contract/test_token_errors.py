@@ -1,7 +1,7 @@
 """Every error of the two services that hand out tokens, through the fetches of the official SDK and of our client.
 
-Wrong keys are refused by the mock itself (`test_qianfan_sdk_auth`, `test_reference_client`). No script reaches its token
-endpoints, so here a server of the standard library sends what the mock's writer makes of each row.
+Wrong keys are refused by the mock itself (`test_qianfan_sdk_auth`, `test_reference_client`). No script reaches its
+token endpoints, so here a server of the standard library sends what the mock's writer makes of each row.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def service() -> Iterator[TokenService]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = answer
+        do_GET = do_POST = answer  # noqa: N815 - what the standard library calls
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -109,9 +109,7 @@ def service() -> Iterator[TokenService]:
 
 def row_of(dialect: str, code: str, text: str) -> ErrorSpec:
     [found] = [
-        spec
-        for spec in ERRORS
-        if spec.dialect == dialect and spec.code == code and text.lower() in spec.message.lower()
+        spec for spec in ERRORS if (spec.dialect, spec.code) == (dialect, code) and text.lower() in spec.message.lower()
     ]
     return found
 
