@@ -193,10 +193,11 @@ class _Visit:
 
     def _record(self, account: Account | None) -> None:
         entry = self._entry
-        self._state.journal.add(entry)
-        if account is not None:
+        if account is None:
+            self._state.journal.add(entry)
+        else:
             entry.account = account.name
-            account.journal.add(entry)
+            self._state.journal.add(entry, account.journal)
 
     def _infer(self, found: Route, account: Account) -> Reply | Later:
         entry, settings = self._entry, self._state.settings

@@ -111,9 +111,12 @@ class Response:
         }
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(init=False, eq=False)
 class Entry:
     """One request and what became of it.
+
+    Without slots and with an ``__init__`` of its own: what an entry does not say stands in the class, and costs nothing
+    to set. One is made for every request.
 
     Attributes:
         number: 1 for the first request of the server.
@@ -178,7 +181,17 @@ class Entry:
     #: Where it is written, and what it weighs there: the business of `Journal`.
     homes: tuple[Journal, ...] = field(default=(), repr=False)
     weight: int = field(default=0, repr=False)
-    _since: float = field(default_factory=perf_counter, repr=False)
+
+    def __init__(  # noqa: PLR0917 - as the dataclass would make it
+        self, number: int, time: float, method: str, target: str, headers: HeaderItems, body: bytes
+    ) -> None:
+        self.number = number
+        self.time = time
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self._since = perf_counter()
 
     @property
     def path(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, deque
 from itertools import count
+from operator import itemgetter
 
 from mock_server.journal.entries import Entries
 from mock_server.journal.entry import Entry
@@ -21,8 +22,10 @@ DEFAULT_BYTES = 64 * 1024 * 1024
 #: About what an entry takes beside its headers and bodies: measured with `sys.getsizeof` over all that hangs on one.
 _BARE = 1600
 
-#: About what a header takes beside its text.
-_HEADER = 160
+#: About what a header takes beside its value.
+_HEADER = 180
+
+_VALUE = itemgetter(1)
 
 
 class Memory:
@@ -97,30 +100,32 @@ class Journal:
             return Entry(number, now, request.method, redact_target(request.target), (), request.body)
         headers = redact(request.headers)
         entry = Entry(number, now, request.method, redact_target(request.target), headers, request.body)
+        # Names of headers are short, and counted with what each header takes.
         entry.weight = (
-            _BARE
-            + _HEADER * len(headers)
-            + len(entry.target)
-            + len(entry.body)
-            + sum([len(name) + len(value) for name, value in headers])
+            _BARE + _HEADER * len(headers) + len(entry.target) + len(entry.body) + sum(map(len, map(_VALUE, headers)))
         )
         return entry
 
-    def add(self, entry: Entry) -> None:
-        """Write the entry; the oldest makes room when the journal is full."""
+    def add(self, entry: Entry, *others: Journal) -> None:
+        """Write the entry, here and in ``others`` of the same memory; the oldest makes room where it is full."""
         with self.memory.lock:
-            self._count += 1
-            if not self._limit:
-                return
-            self._entries.append(entry)
-            if entry.homes:
-                entry.homes += (self,)
-            else:
-                entry.homes = (self,)
-                self.memory.hold(entry)
-            if len(self._entries) > self._limit:
-                self._forgotten += 1
-                self._leave(self._entries.popleft())
+            self._write(entry)
+            for other in others:
+                other._write(entry)
+
+    def _write(self, entry: Entry) -> None:
+        self._count += 1
+        if not self._limit:
+            return
+        self._entries.append(entry)
+        if entry.homes:
+            entry.homes += (self,)
+        else:
+            entry.homes = (self,)
+            self.memory.hold(entry)
+        if len(self._entries) > self._limit:
+            self._forgotten += 1
+            self._leave(self._entries.popleft())
 
     def drop(self, entry: Entry) -> None:
         """Forget one entry, to make room; called by the memory, which holds the lock."""
