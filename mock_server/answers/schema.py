@@ -7,6 +7,8 @@ from math import ceil, floor
 from random import Random
 from typing import Any, TypeAlias
 
+from mock_server.answers.fits import fits, same
+
 Schema: TypeAlias = Mapping[str, Any]
 
 #: Below this depth only what is required is made up, so that a schema that contains itself comes to an end.
@@ -57,7 +59,7 @@ class Maker:
         self.passed_over: set[str] = set()
 
     def make(self, schema: Any, name: str = "value", depth: int = 0) -> Any:
-        """A value that fits ``schema``.
+        """A value that fits ``schema``: it is checked, so what cannot be made is said rather than made wrong.
 
         Args:
             schema: a part of the root schema.
@@ -73,17 +75,28 @@ class Maker:
             raise Unmet(f"{name}: {schema!r} is no schema that a value fits")
         if depth > _DEEPEST:
             raise Unmet(f"{name}: the schema requires itself without end")
+        made = self._made(schema, name, depth)
+        if not self._fits(made, schema):
+            raise Unmet(f"{name}: its keywords contradict each other, or ask for more than is made up here")
+        return made
+
+    def _fits(self, value: Any, schema: Any) -> bool:
+        return fits(value, schema, lambda reference: self._resolve(reference, "value"))
+
+    def _made(self, schema: Schema, name: str, depth: int) -> Any:
+        """A value that was made for ``schema``, and mostly fits it."""
         schema = self._whole(schema, name)
         self.passed_over.update(key for key in _UNSUPPORTED if key in schema)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            if not schema["enum"]:
-                raise Unmet(f"{name}: an empty enum")
-            return self._random.choice(list(schema["enum"]))
+            fitting = [value for value in schema["enum"] if self._fits(value, schema)]
+            if not fitting:
+                raise Unmet(f"{name}: " + ("no value of its enum fits the rest" if schema["enum"] else "an empty enum"))
+            return self._random.choice(fitting)
         for key in ("anyOf", "oneOf"):
             if branches := schema.get(key):
-                return self._branch({k: v for k, v in schema.items() if k != key}, branches, name, depth)
+                return self._branch({k: v for k, v in schema.items() if k != key}, key, branches, name, depth)
         return _KINDS[self._type(schema, name)](self, schema, name, depth)
 
     def _whole(self, schema: Schema, name: str) -> dict[str, Any]:
@@ -113,12 +126,14 @@ class Maker:
             target = target[key]
         return target if isinstance(target, Mapping) else {}
 
-    def _branch(self, rest: Schema, branches: Any, name: str, depth: int) -> Any:
+    def _branch(self, rest: Schema, key: str, branches: Any, name: str, depth: int) -> Any:
+        whole = {**rest, key: branches}
         made = (
             self._try(_merged(dict(rest), branch if isinstance(branch, Mapping) else {}), name, depth)
             for branch in branches
+            if branch is not False
         )
-        found = next((each for each in made if each is not _NONE), _NONE)
+        found = next((each for each in made if each is not _NONE and self._fits(each, whole)), _NONE)
         if found is _NONE:
             raise Unmet(f"{name}: none of the branches to choose from can be met")
         return found
@@ -144,15 +159,18 @@ class Maker:
         properties = schema.get("properties") or {}
         required = list(schema.get("required") or ())
         names = required if depth >= _DEEP else [*properties, *(each for each in required if each not in properties)]
-        made = {each: self.make(properties.get(each, True), each, depth + 1) for each in required}
+        other = schema.get("additionalProperties", True)
+        made = {each: self.make(properties.get(each, other), each, depth + 1) for each in required}
         optional = [each for each in names if each not in made]
         made |= {each: value for each in optional if (value := self._try(properties[each], each, depth)) is not _NONE}
         spare = 0
         while len(made) < schema.get("minProperties", 0):
             spare += 1
-            made.setdefault(f"{name}{spare}", self.make(schema.get("additionalProperties", True), name, depth + 1))
+            made.setdefault(f"{name}{spare}", self.make(other, name, depth + 1))
         if len(made) > schema.get("maxProperties", len(made)):
-            for each in [each for each in made if each not in required][schema["maxProperties"] - len(required) :]:
+            for each in [each for each in made if each not in required][
+                max(0, schema["maxProperties"] - len(required)) :
+            ]:
                 del made[each]
         return made
 
@@ -167,9 +185,9 @@ class Maker:
         for index in range(wanted):
             part = first[index] if index < len(first) else items
             value = self.make(part, f"{name}{index + 1}" if index else name, depth + 1)
-            if schema.get("uniqueItems") and value in made:
+            if schema.get("uniqueItems") and any(same(value, old) for old in made):
                 value = self._another(part, made, f"{name}{index + 1}", depth)
-                if value is None and len(made) >= least:
+                if value is _NONE:
                     break
             made.append(value)
         if len(made) < least:
@@ -177,16 +195,21 @@ class Maker:
         return made
 
     def _another(self, schema: Any, made: list[Any], name: str, depth: int) -> Any:
+        """A value that is none of those before, or `_NONE`."""
         whole = self._whole(schema, name) if isinstance(schema, Mapping) else {}
         if "enum" in whole:
-            return next((each for each in whole["enum"] if each not in made), None)
-        if self._type(whole, name) in {"integer", "number"}:
+            tried = list(whole["enum"])
+        elif "const" not in whole and self._type(whole, name) in {"integer", "number"}:
             step = whole.get("multipleOf", 1)
             value = self.make(schema, name, depth + 1)
-            while value in made:
-                value += step
-            return value if value <= whole.get("maximum", value) else None
-        return next((found for _ in range(20) if (found := self.make(schema, name, depth + 1)) not in made), None)
+            tried = [value + step * away for away in range(-len(made) - 1, len(made) + 2)]
+        elif not whole:
+            tried = [name]
+        else:
+            tried = [self._try(schema, f"{each}{name}", depth) for each in ("", *range(2, 10))]
+            tried += [False, True] if self._type(whole, name) == "boolean" else []
+        fresh = (each for each in tried if each is not _NONE and not any(same(each, old) for old in made))
+        return next((each for each in fresh if self._fits(each, schema)), _NONE)
 
     def _string(self, schema: Schema, name: str, _depth: int) -> str:
         least, most = schema.get("minLength", 0), schema.get("maxLength")

@@ -25,6 +25,10 @@ MOST = 1_048_576
 SHORT = ("text", "model", "dialect", "operation", "stream", "number", "attempt", "state", "seed", "random")
 
 
+#: Methods of texts that make as long a text as they are told.
+_PADDING = frozenset({"center", "expandtabs", "format", "format_map", "ljust", "rjust", "zfill"})
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox: nothing can be changed, no private name be read, no loop be long.
 
@@ -32,17 +36,23 @@ class _Environment(ImmutableSandboxedEnvironment):
         intercepted_binops: powers and products of texts could fill the memory in one step.
     """
 
-    intercepted_binops = frozenset({"**", "*"})
+    intercepted_binops = frozenset({"**", "*", "%"})
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Whether ``attr`` may be read; methods that pad a text to any width may not."""
+        return attr not in _PADDING and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """``left * right``, of numbers that stay small."""
         if operator == "**" or not all(isinstance(value, (int, float)) for value in (left, right)):
-            raise SourceError(f"{left!r:.20} {operator} {right!r:.20}: a template may multiply numbers only")
+            raise SourceError(f"{left!r:.20} {operator} {right!r:.20}: a template may reckon with numbers only")
         return super().call_binop(context, operator, left, right)
 
 
 _ENVIRONMENT = _Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
 _ENVIRONMENT.globals.pop("lipsum")
+for _name in ("center", "format", "indent", "random"):  # they pad to any width; `random` follows no seed
+    del _ENVIRONMENT.filters[_name]
 
 #: Numbers that one `range` of a template may have.
 _LONGEST_RANGE = 1000

@@ -144,6 +144,9 @@ def test_a_template_is_the_same_for_the_same_seed_and_question():
         "{{ range(100000) | list }}",
         "{% for a in range(1000) %}{% for b in range(1000) %}{{ 'xxxxxxxxxx' }}{% endfor %}{% endfor %}",
         "{{ q.json.clear() }}",
+        "{{ 'x'.center(200000000) }}",
+        "{{ '%200000000d' % 1 }}",
+        "{{ '{:>200000000}'.format(1) }}",
         "{{ nothing }}",
         "{{ 1 / 0 }}",
         "{{ q.messages[7].content }}",
@@ -154,6 +157,12 @@ def test_a_template_can_do_no_harm_and_says_what_it_did_wrong(mock, account, sou
     assert mock.ask()["error"]["code"] == "internal_error"
     assert mock.last.diagnosis.startswith("template")
     assert "It may use q, turn, text" in mock.last.diagnosis
+
+
+@pytest.mark.parametrize("source", ["{{ 'x' | center(9) }}", "{{ [1] | random }}"])
+def test_filters_that_pad_or_follow_no_seed_are_not_there(account, source):
+    with pytest.raises(OptionError, match="No filter named"):
+        account.template(source)
 
 
 def test_what_is_no_template_is_told_where_it_is_written(account):

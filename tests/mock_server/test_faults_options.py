@@ -99,7 +99,7 @@ def test_what_was_written_is_told_in_the_journal() -> None:
         ({"chunk": 0}, "chunk is one of"),
         ({"chunk": "word"}, "these pieces are cut already"),
         ({"cut_afer": 1}, "an answer has no option 'cut_afer'; did you mean 'cut_after'?"),
-        ({"zzz": 1}, "an answer has no option 'zzz'; there are reasoning, "),
+        ({"zzz": 1}, "an answer has no option 'zzz'; there are "),
         # Three pieces, the end event and v2's mark: no dialect has more.
         ({"cut_after": 6}, "cut_after=6: a stream of 3 pieces, its end event and v2's [DONE] are at most 5 events"),
         (
@@ -119,7 +119,7 @@ def test_a_mistake_is_told_where_it_is_written(account: AccountHandle, options: 
     step = {"stream": ["a", "b", "c"], **options}
     with pytest.raises(ConfigError) as told_of_data:
         build({"accounts": [{"script": [step]}]})
-    in_data = re.sub(r" \(at [^)]*\)", "", str(told_of_data.value)).replace("stream has no", "stream() has no")
+    in_data = re.sub(r" \(at [^)]*\)", "", str(told_of_data.value)).replace("stream has no", "an answer has no")
     assert told in in_data
 
 
