@@ -33,7 +33,7 @@ def command(*, load: bool) -> None:
 
     started = time.perf_counter()
     disappointed = []
-    with MockServer(seed=7, ttft=0.25, interval=0.02) as server:
+    with MockServer(seed=7, ttft=0.25, interval=0.02, quota="none") as server:
         account = server.account(name="demo")
         click.echo(f"A mock Qianfan listens on {server.url}, in this very process.")
         steps: list[tuple[str, Callable[[AccountHandle, Client], None]]] = [

@@ -28,13 +28,13 @@ LOCUST = (sys.executable, "-m", "locust", "--headless", "--only-summary", "-u", 
 
 @pytest.fixture
 def server():
-    with MockServer(seed=7, journal=100_000) as server:
+    with MockServer(seed=7, journal=100_000, quota="none") as server:
         yield server
 
 
 @pytest.fixture
 def paced():
-    with MockServer(seed=7, ttft=0.1, interval=0.02) as server:
+    with MockServer(seed=7, ttft=0.1, interval=0.02, quota="none") as server:
         yield server
 
 

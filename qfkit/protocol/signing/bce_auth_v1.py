@@ -195,7 +195,7 @@ def parse_bce_authorization(value: str) -> BceAuthorization:
     parts = value.strip(" \t").split("/", 5)
     if parts[0] != SCHEME:
         scheme = re.split(r"[\s/]", parts[0], maxsplit=1)[0]
-        raise MalformedAuthorization(f"Authorization begins with {shown(scheme)}, not with {SCHEME}/.")
+        raise MalformedAuthorization(f"Authorization begins with {_told(scheme)}, not with {SCHEME}/.")
     if len(parts) != len(_FIELDS):
         raise MalformedAuthorization(
             f"Authorization has {len(parts)} fields, not 6: {'/'.join(_FIELDS)}. No signed headers: keep both slashes."
@@ -205,13 +205,17 @@ def parse_bce_authorization(value: str) -> BceAuthorization:
         raise MalformedAuthorization("Authorization has an empty access key, its second field.")
     try:
         issued = parse_bce_date(timestamp)
-    except ValueError as error:
-        raise MalformedAuthorization(f"The time stamp in Authorization does not read: {error}.") from error
+    except ValueError:
+        raise MalformedAuthorization(
+            f"The time stamp in Authorization does not read: {_told(timestamp)} is not a UTC date of the form "
+            "YYYY-MM-DDThh:mm:ssZ."
+        ) from None
     if not (expiration.isascii() and expiration.isdigit() and len(expiration) <= 10):
-        raise MalformedAuthorization(f"The validity in Authorization is {shown(expiration)}, not whole seconds.")
+        raise MalformedAuthorization(f"The validity in Authorization is {_told(expiration)}, not whole seconds.")
     names = tuple(name.strip().lower() for name in listed.split(";")) if listed else ()
     if not all(names):
-        raise MalformedAuthorization(f"The signed headers {shown(listed)} hold an empty name: join them with one ';'.")
+        given = _listed(listed.split(";"))
+        raise MalformedAuthorization(f"The signed headers {given} hold an empty name: join them with one ';'.")
     if not signature:
         raise MalformedAuthorization("Authorization has an empty signature, its last field.")
     return BceAuthorization(
@@ -302,15 +306,29 @@ def _untimely(read: BceAuthorization, now: float, allowed_skew: float) -> Verifi
     return None
 
 
+#: What no header's name looks like, and a key or a signature does: the fields of a header may change places.
+_SECRET_NAME = re.compile(r"[0-9a-f]{16}|.{41}", re.IGNORECASE)
+
+
+def _told(value: str, most: int = 24) -> str:
+    """A field that is not what it should be: one that is longer than any proper one may be a secret, and is masked."""
+    return shown(value if len(value) <= most else mask(value), most)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Names of headers, as far as they can be names."""
+    told = [mask(name) if _SECRET_NAME.search(name) else name for name in names]
+    return shown(", ".join(told), 80)
+
+
 def _uncovered(request: HttpRequest, read: BceAuthorization) -> Verification | None:
     if read.signed_headers and "host" not in read.signed_headers:
-        message = f"The signed headers {shown(';'.join(read.signed_headers), 80)} lack host, which is mandatory."
+        message = f"The signed headers {_listed(read.signed_headers)} lack host, which is mandatory."
         return _refuse(read, Reason.MALFORMED, message, "host-not-signed")
     present = {name.strip().lower() for name, _ in request.headers}
     absent = [name for name in read.signed_headers or ("host",) if name not in present]
     if absent:
-        names = shown(", ".join(absent), 80)
-        message = f"Missing headers required by signing: {names}. Send what you list, or do not list it."
+        message = f"Missing headers required by signing: {_listed(absent)}. Send what you list, or do not list it."
         return _refuse(read, Reason.MISMATCH, message, "missing-signed-header")
     return None
 
