@@ -45,6 +45,7 @@ _MAX_READINGS = 64
 Params: TypeAlias = Mapping[str, str | None] | Iterable[tuple[str, str | None]]
 
 _FIELDS = ("bce-auth-v1", "access key", "time stamp", "seconds", "signed headers", "signature")
+_FORM = "YYYY-MM-DDThh:mm:ssZ"
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 
 
@@ -94,7 +95,7 @@ def parse_bce_date(text: str) -> int:
         ValueError: it is not of the form ``YYYY-MM-DDThh:mm:ssZ``, or no such moment exists.
     """
     if not _DATE.fullmatch(text):
-        raise ValueError(f"{shown(text)} is not a UTC date of the form YYYY-MM-DDThh:mm:ssZ")
+        raise ValueError(f"{shown(text)} is not a UTC date of the form {_FORM}")
     return int(datetime.fromisoformat(f"{text[:-1]}+00:00").timestamp())
 
 
@@ -205,11 +206,9 @@ def parse_bce_authorization(value: str) -> BceAuthorization:
         raise MalformedAuthorization("Authorization has an empty access key, its second field.")
     try:
         issued = parse_bce_date(timestamp)
-    except ValueError:
-        raise MalformedAuthorization(
-            f"The time stamp in Authorization does not read: {_told(timestamp)} is not a UTC date of the form "
-            "YYYY-MM-DDThh:mm:ssZ."
-        ) from None
+    except ValueError as error:
+        why = str(error) if _DATE.fullmatch(timestamp) else f"{_told(timestamp)} is not a UTC date of the form {_FORM}"
+        raise MalformedAuthorization(f"The time stamp in Authorization does not read: {why}.") from None
     if not (expiration.isascii() and expiration.isdigit() and len(expiration) <= 10):
         raise MalformedAuthorization(f"The validity in Authorization is {_told(expiration)}, not whole seconds.")
     names = tuple(name.strip().lower() for name in listed.split(";")) if listed else ()
