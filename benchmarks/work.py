@@ -48,6 +48,7 @@ SSE_KEYS = Keys("ALTAKbenchmarksse00000001", "0123456789abcdef0123456789abcde2")
 PACED_KEYS = Keys("ALTAKbenchmarkpaced000001", "0123456789abcdef0123456789abcde3")
 HELD_KEYS = Keys("ALTAKbenchmarkheld0000001", "0123456789abcdef0123456789abcde4")
 CLIENT_KEYS = Keys("ALTAKbenchmarkclient00001", "0123456789abcdef0123456789abcde6")
+RULED_KEYS = Keys("ALTAKbenchmarkruled000001", "0123456789abcdef0123456789abcde7")
 MADE_UP_KEYS = Keys("ALTAKbenchmarkmadeup00001", "0123456789abcdef0123456789abcde5")
 
 
@@ -76,17 +77,31 @@ def mock_config(**settings: object) -> str:
         CLIENT_KEYS: [{"reply": TEXT, "times": forever}],
         MADE_UP_KEYS: [],
     }
-    accounts = [
+    accounts: list[dict[str, object]] = [
         {
             "name": keys.access_key,
             "access_key": keys.access_key,
             "secret_key": keys.secret_key,
             "bearer_token": keys.bearer_token,
             "script": script,
+            # Counted, and never reached.
+            "quota": {"rpm": forever, "tpm": 1000 * forever, "concurrency": 1_000_000},
         }
         for keys, script in scripts.items()
     ]
-    return json.dumps({**settings, "accounts": accounts}, indent=1)
+    accounts.append(
+        {
+            "access_key": RULED_KEYS.access_key,
+            "secret_key": RULED_KEYS.secret_key,
+            "bearer_token": RULED_KEYS.bearer_token,
+            "quota": {"rpm": forever},
+            "rules": [
+                *({"on": {"contains": f"没有人这样问{number}"}, "script": [{"reply": "?"}]} for number in range(9)),
+                {"on": {"dialect": "text_generation"}, "script": [{"reply": TEXT}]},
+            ],
+        }
+    )
+    return json.dumps({**settings, "quota": "none", "accounts": accounts}, indent=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def _hmac(request: HttpRequest, state: State) -> Outcome:
     settings = state.settings
     result = verify_hmac(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms)
     if not result.ok:
-        if secret and result.reason is Reason.MISMATCH and state.may_explain():
+        if _explained(request, secret, result, state):
             result = explain(request, secret, now=now, allowed_skew=settings.skew, forms=settings.forms, scheme="hmac")
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, holder.ended or result.message))
     # As verification reads them: a replay with a blank added to a header is still that replay.
@@ -102,6 +102,16 @@ def _hmac(request: HttpRequest, state: State) -> Outcome:
         result = replayed(result, age=now - first)
         return Outcome(account, "hmac", result, Refusal("text_generation", 401, result.message))
     return Outcome(account, "hmac", result, old_key=holder.old)
+
+
+#: Bytes of the largest body whose wrong signature is explained: each way to write it anew takes its time, on the loop.
+_EXPLAINED_BYTES = 65_536
+
+
+def _explained(request: HttpRequest, secret: str | None, result: Verification, state: State) -> bool:
+    """Whether it is worth looking for the cause, and there is time to."""
+    asked = bool(secret) and result.reason is Reason.MISMATCH and len(request.body) <= _EXPLAINED_BYTES
+    return asked and state.may_explain()
 
 
 def _v1(request: HttpRequest, state: State) -> Outcome:
@@ -169,7 +179,7 @@ def _bce(request: HttpRequest, state: State, refuse: Callable[[Verification], Re
         return Outcome(account, "bce-auth-v1", result, old_key=holder.old)
     if holder.ended:
         result = replace(result, message=holder.ended)
-    if secret and result.reason is Reason.MISMATCH and state.may_explain():
+    if _explained(request, secret, result, state):
         result = explain(request, secret, now=now, allowed_skew=state.settings.skew, scheme="bce-auth-v1")
     return Outcome(account, "bce-auth-v1", result, refuse(result))
 

@@ -258,9 +258,11 @@ class State:
             until = _end(now, keep_old)
             complete = self._complete(credentials or Credentials())
             self._check_free(complete, account)
-            self._add_old(KeySet(account, account.credentials, until, now))
+            old = KeySet(account, account.credentials, until, now)
+            # Lookups take no lock: so the new keys come first, and then the old take only what the new have left.
             account.credentials = complete
             self._index(KeySet(account, complete))
+            self._add_old(old)
             return complete
 
     def add_old_keys(self, account: Account, credentials: Credentials, keep: bool | float = True) -> None:
@@ -302,8 +304,10 @@ class State:
                     del index[key]
 
     def _index(self, keys: KeySet) -> None:
+        newest = keys.account.credentials
         for name, index in self._indexes():
-            if (key := getattr(keys.credentials, name)) is not None:
+            key = getattr(keys.credentials, name)
+            if key is not None and (keys.rotated is None or key != getattr(newest, name)):
                 index[key] = keys
 
     def _check_free(self, credentials: Credentials, account: Account | None = None) -> None:

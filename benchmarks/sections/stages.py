@@ -15,7 +15,7 @@ from typing import Any
 import httptools
 
 from benchmarks.bench import Bench, Finding, Spread, Table
-from benchmarks.work import JSON_KEYS, SSE_KEYS, Keys, mock_config, signed_batch
+from benchmarks.work import JSON_KEYS, RULED_KEYS, SSE_KEYS, Keys, mock_config, signed_batch
 from mock_server.config.applying import set_up
 from mock_server.core import handle
 from mock_server.delivery import wire_plan
@@ -34,7 +34,7 @@ def run(bench: Bench) -> Finding:
     data: dict[str, Any] = {}
     lines: list[tuple[str, ...]] = []
     with bench.cores.on(bench.cores.server):
-        for kind, keys in (("JSON", JSON_KEYS), ("SSE", SSE_KEYS)):
+        for kind, keys in (("JSON", JSON_KEYS), ("JSON, the last of 10 rules", RULED_KEYS), ("SSE", SSE_KEYS)):
             bench.say(f"stages: {kind}")
             for stage, spread in _stages(keys, stream=kind == "SSE").items():
                 data[f"{kind}: {stage}"] = spread.to_dict()
