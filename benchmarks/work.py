@@ -91,6 +91,7 @@ def mock_config(**settings: object) -> str:
     ]
     accounts.append(
         {
+            "name": RULED_KEYS.access_key,
             "access_key": RULED_KEYS.access_key,
             "secret_key": RULED_KEYS.secret_key,
             "bearer_token": RULED_KEYS.bearer_token,
