@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: setup demo test lint fuzz bench docs clean
+.PHONY: setup demo test test-frameworks lint fuzz bench docs clean
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -16,6 +16,18 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term:skip-covered $(ARGS)
+
+# LangChain, LiteLLM and LlamaIndex against the mock. An environment of its own: they want versions that ours does not.
+FRAMEWORKS := .venv-frameworks
+
+$(FRAMEWORKS)/.installed: pyproject.toml constraints-frameworks.txt
+	$(PYTHON) -m venv $(FRAMEWORKS)
+	$(FRAMEWORKS)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-frameworks.txt \
+		-e '.[test,frameworks]' pytest-timeout
+	@touch $@
+
+test-frameworks: $(FRAMEWORKS)/.installed
+	QFKIT_REQUIRE_FRAMEWORKS=1 $(FRAMEWORKS)/bin/python -m pytest tests/frameworks $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .
@@ -35,4 +47,4 @@ docs: setup
 	$(BIN)/python -m docs.generate
 
 clean:
-	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv $(FRAMEWORKS) .coverage .coverage.* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
