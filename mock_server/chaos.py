@@ -47,7 +47,10 @@ def _codes() -> Rule:
 
 def _outages() -> Rule:
     def convert(value: Any) -> tuple[tuple[float, float], ...]:
-        windows = tuple([(float(start), float(end)) for start, end in value])
+        pairs = [(start, end) for start, end in value]
+        if any(isinstance(each, bool) or not isinstance(each, (int, float)) for pair in pairs for each in pair):
+            raise TypeError
+        windows = tuple([(float(start), float(end)) for start, end in pairs])
         if any(not 0 <= start < end for start, end in windows):
             raise ValueError
         return windows
@@ -116,6 +119,8 @@ class Chaos(Options):
                 "burst",
                 f"with {self.rate:g} of all requests failing, bursts are {most:.3g} long at least; got {self.burst:g}",
             )
+        if self.outage is None:
+            raise OptionError("outage", f"outage is an error code, or one of {', '.join(sorted(_OUTAGES))}; got None")
         if self.outage not in _OUTAGES:
             Failure(code=self.outage)
 

@@ -245,7 +245,8 @@ class AccountHandle(_Scripted, Keys, Graded):
     def chaos(self, chaos: Chaos | None = None, /, **options: Any) -> AccountHandle:
         """Let requests fail at random from now on, before any rule or step: ``chaos(seed=7, error_rate=0.1)``.
 
-        The nth request from here on meets the same for the same seed and options. ``chaos(None)`` ends it.
+        The nth request from here on meets the same for the same seed and options. ``chaos(None)`` ends it, and so does
+        ``chaos()``.
 
         Args:
             chaos: what happens, instead of options.
@@ -253,7 +254,7 @@ class AccountHandle(_Scripted, Keys, Graded):
                 ``reset_rate``, ``hang_rate``, ``cut_rate``, ``slow_rate`` …), ``burst``, ``outages``.
 
         Raises:
-            TypeError: there is no such option, or nothing at all was given.
+            TypeError: there is no such option, or a `Chaos` was given beside options.
             ValueError: a value is out of its range, or the rates are more than 1 together.
         """
         from mock_server import chaos as kinds  # noqa: PLC0415 - most who start a mock break nothing

@@ -79,12 +79,18 @@ class Quota:
     """The quotas of one account for one model. Every operation is atomic: any number of threads may call it.
 
     A request costs the same however many came before it and however many accounts there are.
+
+    Args:
+        limits: what is allowed.
+        clock: tells the time.
+        note: said beside each refusal.
     """
 
-    __slots__ = ("_clock", "_gauge", "_lock", "_meters", "_origin", "_rpm", "_tpm", "_wall_origin", "limits")
+    __slots__ = ("_clock", "_gauge", "_lock", "_meters", "_note", "_origin", "_rpm", "_tpm", "_wall_origin", "limits")
 
-    def __init__(self, limits: Limits, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(self, limits: Limits, clock: Clock = SYSTEM_CLOCK, note: str = "") -> None:
         self.limits = limits
+        self._note = note
         self._clock = clock
         self._lock = threading.Lock()
         self._origin, self._wall_origin = clock.monotonic(), round(clock.time() * SECOND)
@@ -178,7 +184,7 @@ class Quota:
         waits = [wait for _, wait, _ in refusals if wait is not None]
         # Rounded up: whoever waits for exactly as long must find it open.
         retry_after = -(-max(waits) // _MILLISECOND) / 1000 if len(waits) == len(refusals) else None
-        reason = "; ".join(self._reason(rule, wait, used, tokens) for rule, wait, used in refusals)
+        reason = "; ".join(self._reason(rule, wait, used, tokens) for rule, wait, used in refusals) + self._note
         return Refused(first.field, first.kind, retry_after, reason, remaining)
 
     def _reason(self, rule: Rule, wait: int | None, used: int, tokens: int) -> str:

@@ -94,7 +94,8 @@ class Quotas:
             else:
                 if not self._counted_alone(key):
                     key = OTHERS
-                quota = self._quotas.get(key) or Quota(limits, self._clock)
+                note = _BUILT_IN_NOTE if limits is BUILT_IN.get(key) else ""
+                quota = self._quotas.get(key) or Quota(limits, self._clock, note)
                 self._quotas[key] = quota
             if len(self._named) < OWN_COUNTERS and len(model) <= LONGEST_NAME:
                 self._named[model] = quota
@@ -104,6 +105,10 @@ class Quotas:
         if key in self._quotas or key in self._own or key in BUILT_IN or by_name(key):
             return True
         return len(self._quotas) < OWN_COUNTERS and len(key) <= LONGEST_NAME
+
+
+#: What is said beside a refusal by a limit that nobody set.
+_BUILT_IN_NOTE = "; it is the documented default: the setting quota: none lifts it (MockServer(quota='none'))"
 
 
 def _key(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,9 @@ _DEFAULT_URL = f"http://127.0.0.1:{DEFAULT_PORT}"
 
 #: Seconds that one look at the journal may wait for something to happen, and entries that it fetches at most.
 _WAIT, _PAGE = 20.0, 1000
+
+#: Seconds until it looks again for the answer of a request that had none yet.
+_AGAIN = 0.1
 
 
 @click.command("journal")
@@ -121,13 +125,25 @@ class _Reader:
     def follow(self, limit: int) -> Iterator[dict[str, Any]]:
         """The last entries, then what comes."""
         after = 0
-        for entry in self.last(limit):
-            after = entry["number"]
-            yield entry
+        shown: set[int] = set()
+        page = list(self.last(limit))
         while True:
-            for entry in self.get(after=after, wait=_WAIT, limit=_PAGE).json()["entries"]:
-                after = entry["number"]
-                yield entry
+            for entry in page:
+                if entry["number"] not in shown and not _unanswered(entry):
+                    shown.add(entry["number"])
+                    yield entry
+            # One that has no answer yet is shown when it has; those behind it need not wait for it.
+            unanswered = [entry["number"] for entry in page if _unanswered(entry)]
+            after = min(unanswered) - 1 if unanswered else max([after, *(entry["number"] for entry in page)])
+            if unanswered:
+                time.sleep(_AGAIN)
+            shown = {number for number in shown if number > after}
+            page = self.get(after=after, wait=_WAIT, limit=_PAGE).json()["entries"]
+
+
+def _unanswered(entry: dict[str, Any]) -> bool:
+    """It has no answer yet; a fault without a status line has been answered, and has said so."""
+    return entry["status"] == 0 and entry["answered_by"] is None
 
 
 def _refusal(answer: Any) -> str:

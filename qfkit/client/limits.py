@@ -28,8 +28,11 @@ from qfkit.client.exceptions import ConfigurationError
 from qfkit.clock import SYSTEM_CLOCK, Clock
 from qfkit.protocol.dialects import MAX_QPS
 
-_SECOND = 1.0
-_MINUTE = 60.0
+#: Seconds that one request may take longer on its way than another: two that start a window apart could else arrive
+#: within one, and the later be refused.
+_TRANSIT = 0.02
+_SECOND = 1.0 + _TRANSIT
+_MINUTE = 60.0 + _TRANSIT
 #: The shortest wait, in seconds. A difference of two times may round to less than the clock can move by.
 _LEAST = 1e-4
 

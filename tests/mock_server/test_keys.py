@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from hypothesis import settings
@@ -141,6 +142,28 @@ def test_keys_may_be_given_and_a_taken_one_changes_nothing(mock):
     for wrong in (-1, float("nan")):
         with pytest.raises(ValueError, match="old keys are kept for ever"):
             account.rotate(keep_old=wrong)
+
+
+def test_a_pair_that_stays_is_never_refused_while_others_rotate(mock):
+    state, account = mock
+    stays = account.credentials.bearer_token
+    wrong, over = [], threading.Event()
+
+    def look():
+        while not over.is_set():
+            keys = state.by_api_key(stays)
+            if keys is None or keys.why_ended(state.clock.now):
+                wrong.append(keys)
+
+    watchers = [threading.Thread(target=look) for _ in range(3)]
+    for watcher in watchers:
+        watcher.start()
+    for _ in range(300):
+        account.rotate(keep_old=False, bearer_token=stays)
+    over.set()
+    for watcher in watchers:
+        watcher.join()
+    assert wrong == []
 
 
 def test_tokens_are_bounded_and_those_that_ended_go_first(mock, monkeypatch):
