@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import click
 
+from qfkit.cli.sign_input import UnreadableRequest, read_curl, read_raw, signed_by
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.signing import (
     HmacForm,
@@ -72,10 +73,14 @@ class _Asked:
         )
 
 
+#: What ``--explain`` comes to without a value; no signature has a blank.
+_OF_THE_REQUEST = "of the request"
+
+
 @click.command("sign")
-@click.argument("url")
-@click.option("--scheme", type=click.Choice([HMAC, BCE]), default=HMAC, show_default=True)
-@click.option("--access-key", envvar="QIANFAN_ACCESS_KEY", required=True, help="[env: QIANFAN_ACCESS_KEY]")
+@click.argument("url", required=False)
+@click.option("--scheme", type=click.Choice([HMAC, BCE]), help="[default: hmac, or what a given request has]")
+@click.option("--access-key", envvar="QIANFAN_ACCESS_KEY", help="[env: QIANFAN_ACCESS_KEY]")
 @click.option("--secret-key", envvar="QIANFAN_SECRET_KEY", required=True, help="[env: QIANFAN_SECRET_KEY]")
 @click.option("--method", default="POST", show_default=True)
 @click.option("--body", help="The body's exact text.")
@@ -91,14 +96,26 @@ class _Asked:
     help="Of the hmac scheme: B signs the nonce, A does not; the path, or the whole URL.",
 )
 @click.option("--expiration", type=click.IntRange(0), default=1800, show_default=True, help="Of bce-auth-v1, seconds.")
-@click.option("--explain", "given", metavar="SIGNATURE", help="Say why this signature (or Authorization) differs.")
+@click.option(
+    "--explain",
+    "given",
+    is_flag=False,
+    flag_value=_OF_THE_REQUEST,
+    metavar="[SIGNATURE]",
+    help="Say why this signature (or Authorization) differs; without a value, that of --request or --curl.",
+)
+@click.option(
+    "--request", "request_file", type=click.File("rb"), help="Explain a captured HTTP request; - for standard input."
+)
+@click.option("--curl", metavar="COMMAND", help="Explain the request of a curl command; @FILE reads it from a file.")
+@click.option("--now", "at_now", is_flag=True, help="Judge its time stamp too, by this computer's clock.")
 @click.option("--given-string", type=click.File("r"), help="With --explain: a file with the string that you signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program instead of the text.")
 def command(
     *,
-    url: str,
-    scheme: str,
-    access_key: str,
+    url: str | None,
+    scheme: str | None,
+    access_key: str | None,
     secret_key: str,
     method: str,
     body: str | None,
@@ -109,24 +126,53 @@ def command(
     form: str,
     expiration: int,
     given: str | None,
+    request_file: Any,
+    curl: str | None,
+    at_now: bool,
     given_string: Any,
     as_json: bool,
 ) -> None:
     """Print the string to sign and the signature of a request to URL.
 
     URL is a full one, or a path. With --explain the command compares a signature that you have with the right one,
-    names what was done differently, and ends with exit code 1 if it is wrong.
+    names what was done differently, and ends with exit code 1 if it is wrong. A request that you captured, or the curl
+    command that sent it, needs no other words: --request or --curl takes all from there but the secret key. It is
+    judged as at its own moment, unless --now is given.
 
     \b
     qfkit sign http://127.0.0.1:8866/rpc/2.0/ai_custom/v1/text_generation/chat_completions \\
         --body '{"messages": [...]}' --timestamp 1714550400 --nonce 12345 --explain 'GhHqN…='
+
+    \b
+    qfkit sign --explain --request captured.http
+    qfkit sign --explain --curl "curl -X POST https://… -H 'X-Bce-Signature: …' -d '{…}'"
     """
+    if request_file is not None or curl is not None:
+        if request_file is not None and curl is not None:
+            raise click.UsageError("give --request or --curl, not both")
+        if url is not None:
+            raise click.UsageError(
+                f"the request says its own URL: leave {url!r} out, or give neither --request nor --curl"
+            )
+        if given not in {None, _OF_THE_REQUEST}:
+            raise click.UsageError("the request carries its own signature: give --explain without a value")
+        words = given_string.read() if given_string else None
+        _print_given(request_file or curl, scheme, access_key, secret_key, words, at_now=at_now, as_json=as_json)
+        return
+    if given == _OF_THE_REQUEST:
+        raise click.UsageError("--explain needs the signature, or a request: --request FILE or --curl 'curl ...'")
+    if at_now:
+        raise click.UsageError("--now goes with --request or --curl")
+    if url is None:
+        raise click.UsageError("Missing argument 'URL': give it, or --request FILE, or --curl 'curl ...'")
+    if access_key is None:
+        raise click.UsageError("Missing option '--access-key', or set QIANFAN_ACCESS_KEY")
     if body is not None and body_file is not None:
         raise click.UsageError("give --body or --body-file, not both")
     if given_string is not None and given is None:
         raise click.UsageError("--given-string goes with --explain")
     asked = _Asked(
-        scheme=scheme,
+        scheme=scheme or HMAC,
         access_key=access_key,
         secret_key=secret_key,
         method=method,
@@ -223,13 +269,63 @@ def _signed(asked: _Asked) -> tuple[str, dict[str, str]]:
 
 
 def _print_explanation(asked: _Asked, given: str, given_string: str | None, *, as_json: bool) -> None:
-    verdict = _explained(asked, given)
+    _print_verdict(_explained(asked, given), given_string, as_json=as_json)
+
+
+def _print_verdict(verdict: Verification, given_string: str | None, *, as_json: bool) -> None:
     if given_string is not None and verdict.expected is not None:
         # What the user says was signed is taken at its word: the hypotheses need not be tried.
         verdict = replace(verdict, received=given_string, difference=compare(verdict.expected, given_string))
     click.echo(json.dumps(verdict.to_dict(), ensure_ascii=False) if as_json else verdict.render())
     if not verdict.ok:
         raise click.exceptions.Exit(1)
+
+
+def _print_given(
+    source: Any,
+    scheme: str | None,
+    access_key: str | None,
+    secret_key: str,
+    given_string: str | None,
+    *,
+    at_now: bool,
+    as_json: bool,
+) -> None:
+    """The verdict on a request that is given whole: an open file of it, or a curl command."""
+    try:
+        request = read_curl(_command(source)) if isinstance(source, str) else read_raw(source.read())
+        scheme = scheme or signed_by(request)
+    except UnreadableRequest as error:
+        raise click.UsageError(str(error)) from error
+    moment = time.time() if at_now else _own_moment(request, scheme)
+    verdict = _hinted(explain(request, secret_key, now=moment, scheme=scheme), access_key)
+    _print_verdict(verdict, given_string, as_json=as_json)
+
+
+def _command(curl: str) -> str:
+    if not curl.startswith("@"):
+        return curl
+    try:
+        with click.open_file(curl[1:], encoding="utf-8") as file:
+            return str(file.read())
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnreadableRequest(f"--curl {curl}: the file cannot be read: {error}") from error
+
+
+def _own_moment(request: HttpRequest, scheme: str) -> float:
+    """When the request says that it was made; now, where that cannot be read."""
+    if scheme == BCE:
+        try:
+            return parse_bce_authorization(request.header("Authorization") or "").issued
+        except MalformedAuthorization:
+            return time.time()
+    text = (request.header("X-Bce-Timestamp") or "").strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        return time.time()
+    moment = float(text)
+    while moment > 1e11:  # milliseconds or less: to be told as such, it must not count as a moment far ahead
+        moment /= 1000
+    return moment
 
 
 def _explained(asked: _Asked, given: str) -> Verification:
@@ -246,8 +342,12 @@ def _explained(asked: _Asked, given: str) -> Verification:
         now = parse_bce_authorization(given).issued
     except MalformedAuthorization:
         now = asked.timestamp
-    verdict = explain(asked.request(authorization=given), asked.secret_key, now=now, scheme=BCE)
-    if verdict.access_key not in {None, asked.access_key} and verdict.reason is Reason.MISMATCH:
-        hint = f"it names access key {verdict.access_key}, --access-key is {asked.access_key}; "
-        verdict = replace(verdict, message=hint + verdict.message)
-    return verdict
+    return _hinted(explain(asked.request(authorization=given), asked.secret_key, now=now, scheme=BCE), asked.access_key)
+
+
+def _hinted(verdict: Verification, access_key: str | None) -> Verification:
+    """The verdict, with a word on a request that names another access key than the one whose secret was given."""
+    if access_key is None or verdict.access_key in {None, access_key} or verdict.reason is not Reason.MISMATCH:
+        return verdict
+    hint = f"it names access key {verdict.access_key}, --access-key is {access_key}; "
+    return replace(verdict, message=hint + verdict.message)

@@ -100,6 +100,16 @@ _STRING = (
         "url-without-scheme", "the client signed the URL without http:// or https://", "sign the path, or the whole URL"
     ),
     Cause("query-dropped", "the client left the query out of what it signed", "sign the target with its query"),
+    Cause(
+        "query-reordered",
+        "the client signed the query's parameters in another order",
+        "build the query once; sign and send that text",
+    ),
+    Cause(
+        "query-encoding",
+        "the client signed the query encoded in another way than it sent it",
+        "encode the query once; sign and send that text, not the parameters before encoding",
+    ),
     Cause("endpoint-tail", "the client signed only the end of the path", "sign the whole path, from the first slash"),
     Cause("other-endpoint", "the client signed another endpoint than it called", "sign the path that you call"),
     Cause("path-slash", "the signed path and the called path differ by a slash", "sign the path exactly as called"),
@@ -168,6 +178,7 @@ _BCE = (
     Cause("query-unsorted", "the client did not sort the query", "encode each k=v, then sort those strings"),
     Cause("query-sorted-by-key", "the client sorted the query by key", "encode each k=v, then sort those strings"),
     Cause("query-not-encoded", "the client signed the query unencoded", "encode each key and value, / too"),
+    Cause("query-encoded-twice", "the client percent-encoded the query twice", "encode each key and value once"),
     Cause("query-empty-value", "the client left out an empty value's = or its key", "sign a name alone as name="),
     Cause("query-as-sent", "the client signed the query as it stands in the URL", "decode, encode, sort, join with &"),
     Cause("headers-not-encoded", "the client signed header values unencoded", "percent-encode names and values, / too"),
@@ -186,6 +197,12 @@ _BCE = (
         "sign the length of the bytes that are sent, or leave content-length unsigned",
     ),
     Cause("date-changed", "x-bce-date arrived as another value than the client signed", "sign the date that you send"),
+    Cause(
+        "header-changed",
+        "a signed header arrived as another value than the client signed",
+        "set the header's final value before signing; sign no header that a proxy rewrites",
+    ),
+    Cause("headers-encoded-twice", "the client percent-encoded the header values twice", "encode each value once"),
     Cause("prefix-timestamp", "the signing key was made for another time stamp", "use one time stamp throughout"),
     Cause(
         "prefix-other", "the signing key was made over another prefix", "use bce-auth-v1/{access key}/{date}/{seconds}"

@@ -33,9 +33,9 @@ def explain(
 ) -> Verification:
     """Verify a request; when its signature does not match, say why.
 
-    On a mismatch this rebuilds what clients with known mistakes would have signed, up to 600 strings. When the HMAC
+    On a mismatch this rebuilds what clients with known mistakes would have signed, up to 1,200 strings. When the HMAC
     over one is the client's signature, the mistake is certain: ``cause`` names it, ``received`` is that string. When
-    none is, ``cause`` is ``wrong-secret``, which is then only the likeliest. Some milliseconds; for failures, not for
+    none is, ``cause`` is ``wrong-secret``, which is then only the likeliest. A few milliseconds; for failures, not for
     every request.
 
     Args:
@@ -82,8 +82,8 @@ def _explained(verdict: Verification, signature: str, guesses: Iterable[Guess], 
             "most likely the secret key is not that of this access key."
         )
         return replace(verdict, cause="wrong-secret", message=message)
-    expected, received = found.guess.expected.text(), found.guess.signed.text()
-    labels = found.guess.expected.labels()
+    ours = found.guess.expected()
+    expected, received, labels = ours.text(), found.guess.signed.canonical().text(), ours.labels()
     cause = "+".join((*found.guess.causes, *digest.causes))
     return replace(
         verdict,

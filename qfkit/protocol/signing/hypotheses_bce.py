@@ -7,19 +7,22 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, product
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from qfkit.protocol.http import HttpRequest
 from qfkit.protocol.signing import bce_canonical
 from qfkit.protocol.signing.bce_auth_v1 import BceAuthorization, format_bce_date
 from qfkit.protocol.signing.bce_canonical import HEADER_LABEL, STANDARD, Reading, uri_encode, without_port
-from qfkit.protocol.signing.canonical import Canonical, octets
+from qfkit.protocol.signing.canonical import Canonical, legible, octets
 from qfkit.protocol.signing.hypotheses import (
+    ENDPOINTS,
     KEY_CHANGES,
     MAC_CHANGES,
+    OTHER_METHODS,
     REAL_HOSTS,
     Hypothesis,
     each,
@@ -46,12 +49,18 @@ _CONTENT_TYPES = (
 )
 _EXPIRATIONS = (b"1800", b"300", b"3600", b"60", b"600", b"86400", b"0", b"-1")
 _BASES = 4
+#: Guesses about one request encode the same few names and values, and derive the same few keys, over and over; of
+#: whole lines and queries still fewer.
+_KEPT = 128
+_FEW = 16
 
 
+@lru_cache(maxsize=_KEPT)
 def _derive(secret: bytes, prefix: bytes) -> bytes:
     return hmac.digest(secret, prefix, "sha256").hex().encode("ascii")
 
 
+@lru_cache(maxsize=_KEPT)
 def _encode(data: bytes) -> bytes:
     return uri_encode(data).encode("ascii")
 
@@ -60,20 +69,27 @@ def _raw(data: bytes) -> bytes:
     return data
 
 
+@lru_cache(maxsize=_KEPT)
+def _twice(data: bytes) -> bytes:
+    return _encode(_encode(data))
+
+
+@lru_cache(maxsize=_KEPT)
 def _lower_escapes(data: bytes) -> bytes:
     return re.sub(rb"%..", lambda found: found[0].lower(), _encode(data))
 
 
+@lru_cache(maxsize=_KEPT)
 def _uri_component(data: bytes) -> bytes:
     return quote_from_bytes(data, safe="!'()*").encode("ascii")
 
 
+@lru_cache(maxsize=_KEPT)
 def _slash_kept(data: bytes) -> bytes:
     return quote_from_bytes(data, safe="/").encode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What a client put into its signature.
 
     Attributes:
@@ -101,19 +117,41 @@ class Parts:
     derive: Derive = _derive
     mac: Mac = hmac_of
 
+    def message(self) -> bytes:
+        """The bytes of the canonical request that these parts make."""
+        lines = _joined_lines(self.headers, self.encode_header, self.sort_headers, self.separator)
+        parts = [self.method, self.uri, self._query(), lines, *[data for _, data in self.after]]
+        return self.separator.join(parts) + self.tail
+
     def canonical(self) -> Canonical:
         """The canonical request that these parts make."""
-        if self.raw_query is not None:
-            query = self.raw_query
-        else:
-            encode = self.encode_query
-            query = b"&".join(sorted(encode(key) + b"=" + encode(value) for key, value in self.query))
-        lines = [(self.encode_header(name) + b":" + self.encode_header(value), name) for name, value in self.headers]
+        lines = list(zip(_lines(self.headers, self.encode_header), [name for name, _ in self.headers], strict=True))
         if self.sort_headers:
             lines.sort()
         labelled = [(f"{HEADER_LABEL}{name.decode('utf-8', 'backslashreplace')}", line) for line, name in lines]
-        parts = (("METHOD", self.method), ("canonical URI", self.uri), ("query", query))
+        parts = (("METHOD", self.method), ("canonical URI", self.uri), ("query", self._query()))
         return Canonical((*parts, *(labelled or [("headers", b"")]), *self.after), self.separator, self.tail)
+
+    def _query(self) -> bytes:
+        return _query_line(self.query, self.encode_query) if self.raw_query is None else self.raw_query
+
+
+# Most guesses about a request differ in one place: the lines of the others are the same over and over.
+
+
+@lru_cache(maxsize=_FEW)
+def _query_line(query: tuple[tuple[bytes, bytes], ...], encode: Encode) -> bytes:
+    return b"&".join(sorted([encode(key) + b"=" + encode(value) for key, value in query]))
+
+
+@lru_cache(maxsize=_FEW)
+def _lines(headers: tuple[tuple[bytes, bytes], ...], encode: Encode) -> tuple[bytes, ...]:
+    return tuple(encode(name) + b":" + encode(value) for name, value in headers)
+
+
+@lru_cache(maxsize=_FEW)
+def _joined_lines(headers: tuple[tuple[bytes, bytes], ...], encode: Encode, sort: bool, separator: bytes) -> bytes:
+    return separator.join(sorted(_lines(headers, encode)) if sort else _lines(headers, encode))
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +183,8 @@ def _urls(facts: Facts) -> Iterator[bytes]:
 
 def _with_query(parts: Parts, facts: Facts) -> Iterator[Parts]:
     if facts.raw_query:
-        longer = replace(parts, uri=parts.uri + b"?" + facts.raw_query)
-        yield replace(longer, raw_query=b"")
+        longer = parts._replace(uri=parts.uri + b"?" + facts.raw_query)
+        yield longer._replace(raw_query=b"")
         yield longer
 
 
@@ -165,6 +203,14 @@ def _unencoded(parts: Parts, _: Facts) -> Iterator[bytes]:
         yield b"&".join(sorted(encode(key) + b"=" + encode(value) for key, value in parts.query))
 
 
+def _endpoints(parts: Parts, _: Facts) -> Iterator[bytes]:
+    """Other endpoints: another version of the API, or another of the names in the tables."""
+    for old, new in ((b"/v1/", b"/v2/"), (b"/v2/", b"/v1/"), (b"/rpc/2.0/ai_custom/v1/wenxinworkshop", b"/v2")):
+        if old in parts.uri:
+            yield parts.uri.replace(old, new, 1)
+    yield from ENDPOINTS
+
+
 PLACES: tuple[Mistake, ...] = (
     Hypothesis("path-encoded-twice", each("uri", lambda parts, _: [_slash_kept(parts.uri)])),
     Hypothesis("path-slashes-encoded", each("uri", lambda p, _: [_encode(unquote_to_bytes(p.uri)), _encode(p.uri)])),
@@ -172,6 +218,7 @@ PLACES: tuple[Mistake, ...] = (
     Hypothesis("path-url", each("uri", lambda _, facts: _urls(facts))),
     Hypothesis("path-slash", each("uri", lambda p, _: [p.uri + b"/", p.uri.removesuffix(b"/")])),
     Hypothesis("endpoint-tail", each("uri", lambda p, _: path_tails(p.uri))),
+    Hypothesis("other-endpoint", each("uri", _endpoints)),
 )
 
 QUERIES: tuple[Mistake, ...] = (
@@ -180,6 +227,7 @@ QUERIES: tuple[Mistake, ...] = (
     Hypothesis("query-as-sent", each("raw_query", lambda _, f: [f.raw_query, b"?" + f.raw_query])),
     Hypothesis("query-not-encoded", each("raw_query", _unencoded)),
     Hypothesis("query-sorted-by-key", each("raw_query", lambda p, _: [_joined(sorted(p.query), _encode)])),
+    Hypothesis("query-encoded-twice", each("encode_query", lambda *_: [_twice])),
     Hypothesis("query-empty-value", each("raw_query", _without_equals)),
 )
 
@@ -194,43 +242,66 @@ def _with_value(name: bytes, values: Callable[[Parts, Facts], Iterable[bytes]]) 
         if any(pair[0] == name for pair in parts.headers):
             for value in values(parts, facts):
                 headers = tuple((key, value if key == name else old) for key, old in parts.headers)
-                yield replace(parts, headers=headers)
+                yield parts._replace(headers=headers)
 
     return vary
 
 
 def _left_out(parts: Parts, _: Facts) -> Iterator[Parts]:
     for index in range(min(len(parts.headers), 20)):
-        yield replace(parts, headers=parts.headers[:index] + parts.headers[index + 1 :])
-    yield replace(parts, headers=tuple(pair for pair in parts.headers if pair[0] == b"host"))
-    yield replace(parts, headers=())
+        yield parts._replace(headers=parts.headers[:index] + parts.headers[index + 1 :])
+    yield parts._replace(headers=tuple(pair for pair in parts.headers if pair[0] == b"host"))
+    yield parts._replace(headers=())
 
 
 def _not_listed(parts: Parts, facts: Facts) -> Iterator[Parts]:
     more = [pair for pair in facts.all_headers if pair not in parts.headers and pair[0] != b"authorization"]
     for pair in more[:20]:
-        yield replace(parts, headers=(*parts.headers, pair))
-    yield replace(parts, headers=tuple(bce_canonical.selected((*parts.headers, *more), ())))
-    yield replace(parts, headers=(*parts.headers, *more))
+        yield parts._replace(headers=(*parts.headers, pair))
+    yield parts._replace(headers=tuple(bce_canonical.selected((*parts.headers, *more), ())))
+    yield parts._replace(headers=(*parts.headers, *more))
+
+
+def _changed(parts: Parts, _: Facts) -> Iterator[Parts]:
+    """One signed header before the usual rewriting on the way: blanks, quotation marks, case, escapes."""
+    for index, (name, value) in enumerate(parts.headers[:20]):
+        for other in _rewritten(value):
+            if other != value:
+                yield parts._replace(headers=(*parts.headers[:index], (name, other), *parts.headers[index + 1 :]))
+
+
+def _rewritten(value: bytes) -> Iterator[bytes]:
+    yield b" ".join(value.split())
+    yield value.replace(b" ", b"")
+    yield value.replace(b" ", b"  ")
+    yield value.replace(b",", b", ")
+    yield value.replace(b";", b"; ")
+    yield b'"%b"' % value
+    yield value.strip(b"\"'")
+    yield value.lower()
+    yield value.upper()
+    yield unquote_to_bytes(value)
+    yield _encode(value)
 
 
 def _unsorted(parts: Parts, facts: Facts) -> Iterator[Parts]:
     listed = [octets(name) for name in facts.authorization.signed_headers]
     as_listed = sorted(parts.headers, key=lambda pair: listed.index(pair[0]) if pair[0] in listed else len(listed))
     for headers in (tuple(as_listed), parts.headers):
-        yield replace(parts, headers=headers, sort_headers=False)
+        yield parts._replace(headers=headers, sort_headers=False)
 
 
 def _names_as_sent(parts: Parts, facts: Facts) -> Iterator[Parts]:
     sent = {octets(name).strip().lower(): octets(name).strip() for name, _ in facts.request.headers}
     titles = {name: b"-".join(word.capitalize() for word in name.split(b"-")) for name in sent}
     for spelt in (sent, titles):
-        yield replace(parts, headers=tuple((spelt[name], value) for name, value in parts.headers))
+        yield parts._replace(headers=tuple((spelt[name], value) for name, value in parts.headers))
 
 
 def _lengths(_: Parts, facts: Facts) -> Iterator[bytes]:
     yield b"0"
     yield b"%d" % len(facts.request.body)
+    yield b"%d" % len(legible(facts.request.body))  # characters, not bytes
     payload = parsed(facts.request.body)
     if payload is not None:
         for length in sorted({len(spelling) for spelling in json_spellings(payload)}):
@@ -256,6 +327,8 @@ HEADERS: tuple[Mistake, ...] = (
     Hypothesis("content-type-changed", _with_value(b"content-type", lambda *_: _CONTENT_TYPES)),
     Hypothesis("content-length-changed", _with_value(b"content-length", _lengths)),
     Hypothesis("date-changed", _with_value(b"x-bce-date", lambda _, facts: _around(facts))),
+    Hypothesis("headers-encoded-twice", each("encode_header", lambda *_: [_twice])),
+    Hypothesis("header-changed", _changed),
     Hypothesis("header-left-out", _left_out),
     Hypothesis("header-not-listed", _not_listed),
     Hypothesis("header-names-case", _names_as_sent),
@@ -318,7 +391,7 @@ def _other_prefixes(read: BceAuthorization, _: Facts) -> Iterator[bytes]:
 def _bodies(parts: Parts, facts: Facts) -> Iterator[Parts]:
     body = facts.request.body
     for text in (body, hashlib.sha256(body).hexdigest().encode("ascii")):
-        yield replace(parts, after=(("BODY", text),))
+        yield parts._replace(after=(("BODY", text),))
 
 
 DERIVATIONS: tuple[Mistake, ...] = (
@@ -333,17 +406,17 @@ OTHERS: tuple[Mistake, ...] = (
     Hypothesis("prefix-expiration", _prefix(_other_expirations)),
     Hypothesis("prefix-other", _prefix(_other_prefixes)),
     Hypothesis("method-case", each("method", lambda p, _: [p.method.lower(), p.method.capitalize()])),
-    Hypothesis("method-other", each("method", lambda *_: [b"GET", b"POST"])),
+    Hypothesis("method-other", each("method", lambda *_: OTHER_METHODS)),
     Hypothesis("body-signed", _bodies),
     Hypothesis("trailing-newline", each("tail", lambda *_: [b"\n"])),
     Hypothesis("separator-crlf", each("separator", lambda *_: [b"\r\n"])),
     Hypothesis("separator-literal", each("separator", lambda *_: [rb"\n"])),
     Hypothesis("separator-missing", each("separator", lambda *_: [b""])),
     Hypothesis(
-        "percent-lower-case", lambda p, _: [replace(p, encode_query=_lower_escapes, encode_header=_lower_escapes)]
+        "percent-lower-case", lambda p, _: [p._replace(encode_query=_lower_escapes, encode_header=_lower_escapes)]
     ),
     Hypothesis(
-        "encode-uri-component", lambda p, _: [replace(p, encode_query=_uri_component, encode_header=_uri_component)]
+        "encode-uri-component", lambda p, _: [p._replace(encode_query=_uri_component, encode_header=_uri_component)]
     ),
 )
 
@@ -353,7 +426,7 @@ def _other_secret(change: Callable[[bytes, bytes], Iterable[bytes]]) -> Vary:
 
 
 def _other_mac(macs: Iterable[Mac]) -> Vary:
-    return lambda parts, _: [replace(parts, mac=mac) for mac in macs]
+    return lambda parts, _: [parts._replace(mac=mac) for mac in macs]
 
 
 SECRETS: tuple[Mistake, ...] = (
@@ -362,7 +435,8 @@ SECRETS: tuple[Mistake, ...] = (
     Hypothesis("key-and-message-swapped", each("derive", lambda *_: [_swapped])),
 )
 
-HYPOTHESES = (*HOSTS, *HEADERS, *PLACES, *QUERIES, *DERIVATIONS, *OTHERS, *SECRETS)
+#: Those of few strings first: what a digest matches is certain, so the order is one of cost.
+HYPOTHESES = (*HOSTS, *DERIVATIONS, *SECRETS, *QUERIES, *OTHERS, *HEADERS, *PLACES)
 #: Pairs of mistakes that are worth their tries, once no single one explains the signature.
 PAIRS: tuple[tuple[tuple[Mistake, ...], tuple[Mistake, ...]], ...] = (
     (DERIVATIONS, (*HEADERS[:2], *PLACES[:2], *QUERIES[:4], HOSTS[0])),
@@ -385,7 +459,7 @@ def guesses(request: HttpRequest, authorization: BceAuthorization, secret_key: s
         if (reading.encoding, reading.charset, reading.path) == (STANDARD, "utf-8", Reading().path)
     )
     bases = [_base(facts, listed, reading, octets(secret_key)) for reading in islice(regular, _BASES)]
-    strings = [parts.canonical() for parts in bases]
+    strings = [parts.canonical for parts in bases]
     for parts, expected in zip(bases, strings, strict=True):
         yield _guess((), expected, parts)
     for hypothesis in HYPOTHESES:
@@ -400,8 +474,8 @@ def guesses(request: HttpRequest, authorization: BceAuthorization, secret_key: s
                         yield _guess((first.cause, second.cause), expected, worse)
 
 
-def _guess(causes: tuple[str, ...], expected: Canonical, wrong: Parts) -> Guess:
-    return Guess(causes, expected, wrong.canonical(), wrong.derive(wrong.secret, wrong.prefix), wrong.mac)
+def _guess(causes: tuple[str, ...], expected: Callable[[], Canonical], wrong: Parts) -> Guess:
+    return Guess(causes, expected, wrong, wrong.derive(wrong.secret, wrong.prefix), wrong.mac)
 
 
 def _base(facts: Facts, listed: frozenset[bytes], reading: Reading, secret: bytes) -> Parts:

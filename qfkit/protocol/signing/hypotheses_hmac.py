@@ -6,11 +6,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from itertools import product
-from typing import TypeAlias
+from functools import partial
+from itertools import permutations, product
+from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from qfkit.protocol.dialects import BASE_URLS, TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM
@@ -21,14 +22,18 @@ from qfkit.protocol.signing.hmac_headers import ALL_FORMS, HmacForm, SignedField
 from qfkit.protocol.signing.hypotheses import (
     KEY_CHANGES,
     MAC_CHANGES,
+    OTHER_METHODS,
     REAL_HOSTS,
     Hypothesis,
     KeyChange,
     each,
     likely_spellings,
     other_hosts,
+    other_spellings,
     parsed,
     path_tails,
+    query_encodings,
+    query_orders,
     spellings,
 )
 from qfkit.protocol.signing.search import Guess, Mac, hmac_of
@@ -38,8 +43,7 @@ _REAL_URL = octets(BASE_URLS["text_generation"])
 _LABELS = ("METHOD", "TARGET", "BODY", "TIMESTAMP", "NONCE")
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """What a client put into its signature."""
 
     method: bytes
@@ -54,27 +58,33 @@ class Parts:
     tail: bytes = b""
     mac: Mac = hmac_of
 
+    def message(self) -> bytes:
+        """The bytes to sign that these parts make."""
+        return self.separator.join([getattr(self, _FIELDS[label]) for label in self.order]) + self.tail
+
     def canonical(self) -> Canonical:
         """The string to sign that these parts make."""
-        values = {
-            "METHOD": self.method,
-            "TARGET": self.target,
-            "BODY": self.body,
-            "TIMESTAMP": self.timestamp,
-            "NONCE": self.nonce,
-            "ACCESS KEY": self.access_key,
-        }
-        return Canonical(tuple((label, values[label]) for label in self.order), self.separator, self.tail)
+        return Canonical(
+            tuple((label, getattr(self, _FIELDS[label])) for label in self.order), self.separator, self.tail
+        )
+
+
+#: Which field of ``Parts`` holds what.
+_FIELDS = {label: label.lower().replace(" ", "_") for label in (*_LABELS, "ACCESS KEY")}
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a mistake may have drawn on, besides the parts."""
+    """What a mistake may have drawn on, besides the parts.
+
+    ``spelt`` keeps the other spellings of a body: each form of the string wants them again.
+    """
 
     request: HttpRequest
     host: bytes
     path: bytes
     query: bytes
+    spelt: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
 
 
 Vary: TypeAlias = Callable[[Parts, Facts], Iterable[Parts]]
@@ -106,6 +116,26 @@ def _without_query(facts: Facts) -> Iterator[bytes]:
                 yield scheme + host + facts.path
 
 
+def _queried(change: Callable[[bytes], Iterable[bytes]]) -> Vary:
+    """Another query behind the path, as path and as URL."""
+
+    def vary(_: Parts, facts: Facts) -> Iterator[bytes]:
+        if facts.query:
+            for query in dict.fromkeys(change(facts.query)):
+                for start in (b"", b"http://" + facts.host, b"https://" + facts.host, _REAL_URL):
+                    yield start + facts.path + b"?" + query
+
+    return each("target", vary)
+
+
+def _decoded(_: Parts, facts: Facts) -> Iterator[bytes]:
+    path = unquote_to_bytes(facts.path)
+    if path != facts.path:
+        for start in (b"", *(scheme + facts.host for scheme in _SCHEMES)):
+            yield start + path + (b"?" + facts.query if facts.query else b"")
+            yield start + path + (b"?" + unquote_to_bytes(facts.query) if facts.query else b"")
+
+
 def _other_endpoints(facts: Facts) -> Iterator[bytes]:
     for path in (TEXT_GENERATION_CHAT, TEXT_GENERATION_STREAM):
         other = octets(path)
@@ -115,16 +145,29 @@ def _other_endpoints(facts: Facts) -> Iterator[bytes]:
                 yield scheme + host + other
 
 
-def _slashed(parts: Parts) -> Iterator[bytes]:
-    yield parts.target + b"/"
-    yield parts.target.removesuffix(b"/")
-    yield parts.target.replace(b"//", b"/")
+def _slashed(_: Parts, facts: Facts) -> Iterator[bytes]:
+    query = octets(facts.request.target)[len(facts.path) :]
+    for path in (facts.path + b"/", facts.path.removesuffix(b"/"), facts.path.replace(b"//", b"/")):
+        if path != facts.path:
+            for start in (b"", *(scheme + facts.host for scheme in _SCHEMES)):
+                yield start + path + query
+    yield facts.path + query + b"/"
+
+
+def _encoded_again(_: Parts, facts: Facts) -> Iterator[bytes]:
+    target = octets(facts.request.target)
+    path = quote_from_bytes(facts.path).encode("ascii") + target[len(facts.path) :]
+    for start in (b"", *(scheme + facts.host for scheme in _SCHEMES)):
+        yield start + quote_from_bytes(target).encode("ascii")
+        yield start + path
+        yield start + quote_from_bytes(target, safe="/?=&").encode("ascii")
 
 
 TARGETS: tuple[Mistake, ...] = (
     Hypothesis("url-real-host", each("target", lambda _, facts: _under(REAL_HOSTS, facts))),
     Hypothesis("url-without-port", each("target", lambda _, facts: _under([without_port(facts.host)], facts))),
     Hypothesis("query-dropped", each("target", lambda _, facts: _without_query(facts))),
+    Hypothesis("path-slash", each("target", _slashed)),
     Hypothesis("other-endpoint", each("target", lambda _, facts: _other_endpoints(facts))),
     Hypothesis("endpoint-tail", each("target", lambda _, facts: path_tails(octets(facts.request.target)))),
     Hypothesis(
@@ -133,19 +176,22 @@ TARGETS: tuple[Mistake, ...] = (
     ),
     Hypothesis("url-default-port", each("target", lambda _, facts: _default_ports(facts))),
     Hypothesis("url-other-host", each("target", lambda _, f: _under(other_hosts(f.request, f.host), f))),
-    Hypothesis("path-slash", each("target", lambda parts, _: _slashed(parts))),
-    Hypothesis("path-decoded", each("target", lambda parts, _: [unquote_to_bytes(parts.target)])),
-    Hypothesis("path-encoded-twice", each("target", lambda parts, _: [quote_from_bytes(parts.target).encode()])),
+    Hypothesis("path-decoded", each("target", _decoded)),
+    Hypothesis("query-reordered", _queried(query_orders)),
+    Hypothesis("query-encoding", _queried(query_encodings)),
+    Hypothesis("path-encoded-twice", each("target", _encoded_again)),
 )
 
 
 # -- body -------------------------------------------------------------------------------------------------------------
 
 
-def _reserialised(parts: Parts, _: Facts) -> Iterator[bytes]:
-    payload = parsed(parts.body)
-    if payload is not None:
-        yield from spellings(payload)
+def _reserialised(parts: Parts, facts: Facts) -> tuple[bytes, ...]:
+    if parts.body not in facts.spelt:
+        payload = parsed(parts.body)
+        found = () if payload is None else (*spellings(payload), *other_spellings(payload))
+        facts.spelt[parts.body] = tuple(dict.fromkeys(found))
+    return facts.spelt[parts.body]
 
 
 def _json_twice(parts: Parts, _: Facts) -> Iterator[bytes]:
@@ -210,7 +256,7 @@ def _other_key(change: KeyChange) -> Vary:
 
 
 def _other_mac(macs: Iterable[Mac]) -> Vary:
-    return lambda parts, _: [replace(parts, mac=mac) for mac in macs]
+    return lambda parts, _: [parts._replace(mac=mac) for mac in macs]
 
 
 SECRETS: tuple[Mistake, ...] = (
@@ -267,14 +313,14 @@ TIMES: tuple[Mistake, ...] = (
 
 METHODS: tuple[Mistake, ...] = (
     Hypothesis("method-case", each("method", lambda parts, _: [parts.method.lower(), parts.method.capitalize()])),
-    Hypothesis("method-other", each("method", lambda *_: [b"GET", b"POST"])),
+    Hypothesis("method-other", each("method", lambda *_: OTHER_METHODS)),
 )
 
 
 def _ordered(*orders: str) -> Vary:
     initials = {label[0]: label for label in _LABELS} | {"T": "TARGET", "S": "TIMESTAMP", "A": "ACCESS KEY"}
     spelt = [tuple(initials[letter] for letter in order) for order in orders]
-    return lambda parts, _: [replace(parts, order=order) for order in spelt]
+    return lambda parts, _: [parts._replace(order=order) for order in spelt]
 
 
 def _separated(*separators: bytes) -> Vary:
@@ -282,10 +328,11 @@ def _separated(*separators: bytes) -> Vary:
 
 
 #: Orders are spelt by initials: Method, Target, Body, time Stamp, Nonce, Access key.
+_ORDERS = tuple("".join(order) for order in permutations("MTBS"))[1:]
 JOINING: tuple[Mistake, ...] = (
     Hypothesis("nonce-before-timestamp", _ordered("MTBNS")),
     Hypothesis(
-        "parts-reordered", _ordered("MTSB", "MTSNB", "MTNSB", "MTSBN", "MBTSN", "TMBSN", "SNMTB", "SMTB", "NSMTB")
+        "parts-reordered", _ordered("MTSB", "MTSNB", "MTNSB", "SNMTB", "NSMTB", *_ORDERS, *(f"{x}N" for x in _ORDERS))
     ),
     Hypothesis("part-left-out", _ordered("TBSN", "TBS", "MBSN", "MBS", "MTSN", "MTS", "MTB", "MTBN", "BSN", "BS", "B")),
     Hypothesis("access-key-signed", _ordered("MTBSNA", "MTBSA", "AMTBSN", "AMTBS", "ASN", "ASNB")),
@@ -296,7 +343,9 @@ JOINING: tuple[Mistake, ...] = (
     Hypothesis("trailing-newline", each("tail", lambda *_: [b"\n", b"\r\n"])),
 )
 
-HYPOTHESES = (*TARGETS, *BODIES, *SECRETS, *TIMES, *METHODS, *JOINING)
+#: Those of few strings first: what a digest matches is certain, so
+#: the order is one of cost; joining comes last, as it is got wrong least.
+HYPOTHESES = (*METHODS, *SECRETS, *TIMES, *TARGETS, *BODIES, *JOINING)
 #: Of the mistakes that go together with others, what each likeliest is: pairs multiply, and tries are few.
 _LIKELY_TARGETS: tuple[Mistake, ...] = (
     Hypothesis("url-real-host", each("target", lambda _, facts: [_REAL_URL + octets(facts.request.target)])),
@@ -317,6 +366,9 @@ PAIRS: tuple[tuple[tuple[Mistake, ...], tuple[Mistake, ...]], ...] = (
 )
 
 
+_URL_FORM = {form: HmacForm(form.value.replace("path", "url")) for form in ALL_FORMS}
+
+
 def guesses(
     request: HttpRequest, fields: SignedFields, secret_key: str, forms: Sequence[HmacForm] = ALL_FORMS
 ) -> Iterator[Guess]:
@@ -325,18 +377,24 @@ def guesses(
     path, _, query = target.partition(b"?")
     facts = Facts(request, octets(fields.host), path, query)
     bases = [(form, _base(request, fields, form, octets(secret_key))) for form in ALL_FORMS]
-    strings = {
-        (form, scheme): canonical(request, fields, form, scheme) for form in ALL_FORMS for scheme in ("http", "https")
+    # Where a client of each form, if it follows the URL forms, ends up: its causes and the string it should have built.
+    ends = {
+        (form, scheme): (form_causes(form, wanted), partial(canonical, request, fields, wanted, scheme))
+        for form in ALL_FORMS
+        for wanted in (form if form in forms else HmacForm(forms[0]),)
+        for scheme in ("http", "https")
     }
 
     def guess(form: HmacForm, causes: tuple[str, ...], wrong: Parts) -> Guess:
-        if wrong.target.startswith(_SCHEMES):  # so the client follows the URL form, whichever base this came from
-            form = HmacForm(form.value.replace("path", "url"))
-        wanted = form if form in forms else HmacForm(forms[0])
         # Either scheme is right in a URL: a difference there would only hide the one that matters.
-        scheme = "https" if wrong.target.startswith(b"https:") else "http"
-        causes = (*causes, *form_causes(form, wanted))
-        return Guess(causes, strings[wanted, scheme], wrong.canonical(), wrong.key, wrong.mac)
+        scheme = "http"
+        if wrong.target.startswith(b"http"):
+            if wrong.target.startswith(_SCHEMES):  # so the client follows the URL form, whichever base this came from
+                form = _URL_FORM[form]
+            if wrong.target.startswith(b"https:"):
+                scheme = "https"
+        more, expected = ends[form, scheme]
+        return Guess(causes + more, expected, wrong, wrong.key, wrong.mac)
 
     for form, parts in bases:
         yield guess(form, (), parts)

@@ -15,13 +15,13 @@ import hmac
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote
 
 from qfkit.protocol.signing.canonical import Canonical, octets
 
 #: A refusal must stay cheap: most digests to compute for one, and most bytes to hash.
-MAX_TRIES = 600
+MAX_TRIES = 1200
 MAX_BYTES = 32 * 1024 * 1024
 
 Mac: TypeAlias = Callable[[bytes, bytes, str], bytes]
@@ -49,21 +49,30 @@ def key_last(key: bytes, message: bytes, algorithm: str) -> bytes:
     return hashlib.new(algorithm, message + key).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Guess:
-    """What a client may have signed.
+class Signed(Protocol):
+    """A string that a client may have signed."""
+
+    def message(self) -> bytes:
+        """Its bytes: what every try needs."""
+
+    def canonical(self) -> Canonical:
+        """The same with labels: what the one right try needs."""
+
+
+class Guess(NamedTuple):
+    """What a client may have signed. Hundreds are made for one refusal, so what only a report needs is left unbuilt.
 
     Attributes:
         causes: names of the mistakes; empty for none at all.
-        expected: what the server would have built for a client of this habit.
+        expected: gives what the server would have built for a client of this habit.
         signed: the string, given the mistakes.
         key: of the HMAC, given the mistakes.
         mac: how key and string became a digest.
     """
 
     causes: tuple[str, ...]
-    expected: Canonical
-    signed: Canonical
+    expected: Callable[[], Canonical]
+    signed: Signed
     key: bytes
     mac: Mac = hmac_of
 
@@ -87,20 +96,21 @@ class Found:
 
 def search(guesses: Iterable[Guess], digest: Digest) -> Found:
     """The first guess that gives ``digest``; none when the guesses or the means run out."""
-    tried: set[tuple[bytes, bytes, Mac]] = set()
+    # Hashes in place of the strings themselves: hundreds of copies of a large body would not do.
+    tried: set[int] = set()
     hashed = 0
-    for guess in guesses:
-        message = guess.signed.octets()
-        # The set holds digests in place of the strings: hundreds of copies of a large body would not do.
-        fingerprint = (hashlib.sha256(message).digest(), guess.key, guess.mac)
+    algorithm, wanted = digest.algorithm, digest.value
+    for causes, expected, signed, key, mac in guesses:
+        message = signed.message()
+        fingerprint = hash((message, key, mac))
         if fingerprint in tried:
             continue
         if len(tried) >= MAX_TRIES or hashed > MAX_BYTES:
             break
         tried.add(fingerprint)
         hashed += len(message)
-        if hmac.compare_digest(guess.mac(guess.key, message, digest.algorithm), digest.value):
-            return Found(guess, len(tried))
+        if hmac.compare_digest(mac(key, message, algorithm), wanted):
+            return Found(Guess(causes, expected, signed, key, mac), len(tried))
     return Found(None, len(tried))
 
 

@@ -113,7 +113,9 @@ HMAC_MISTAKES: list[tuple[str, str]] = [
     ("endpoint-tail", signature_of(target="chat_completions?b=2%20x&a=1")),
     ("endpoint-tail", signature_of(target="")),
     ("path-slash", signature_of(target=f"{TARGET}/")),
-    ("path-decoded", signature_of(target=TARGET.replace("%20", " "))),
+    ("query-encoding", signature_of(target=TARGET.replace("%20", " "))),
+    ("query-encoding", signature_of(target=URL.replace("%20", "+"), nonce=None)),
+    ("query-reordered", signature_of(target=f"{PATH}?a=1&b=2%20x")),
     ("path-encoded-twice", signature_of(target=quote(TARGET))),
     ("body-reserialised", signature_of(body=json.dumps(PAYLOAD, separators=(",", ":")))),
     ("body-reserialised", signature_of(body=json.dumps(PAYLOAD, ensure_ascii=False))),
@@ -203,6 +205,7 @@ SLASHED = next(f"n-{n}" for n in range(100) if "/" in signature_of(nonce=f"n-{n}
 
 #: Mistakes that show only in other requests: (cause, request).
 HMAC_OTHERS: list[tuple[str, HttpRequest]] = [
+    ("path-decoded", hmac_request(signature_of(target="/v1/a b?c=1"), target="/v1/a%20b?c=1")),
     (
         "url-other-host",
         hmac_request(signature_of(target=f"http://mock.test{TARGET}"), **{"X-Forwarded-Host": "mock.test"}),
@@ -363,7 +366,7 @@ def test_single_mistakes_fit_into_the_search() -> None:
     fields = read_fields(request)
     assert not isinstance(fields, Verification)
     singles = {
-        (guess.signed.octets(), guess.key, guess.mac)
+        (guess.signed.message(), guess.key, guess.mac)
         for guess in table.guesses(request, fields, SECRET_KEY)
         if len(set(guess.causes) - {"url-for-path", "nonce-unsigned"}) <= 1
     }

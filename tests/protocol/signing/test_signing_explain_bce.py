@@ -128,6 +128,11 @@ BCE_MISTAKES: list[tuple[str, str]] = [
     ("path-url", bce(uri=f"https://aip.baidubce.com{PATH}")),
     ("path-url", bce(uri=f"http://{HOST}{PATH}")),
     ("path-slash", bce(uri=f"{PATH}/")),
+    ("other-endpoint", bce(uri=f"{PATH}_stream")),
+    ("other-endpoint", bce(uri="/v2/chat/completions")),
+    ("headers-encoded-twice", bce(headers=lines(encode=lambda text: fully(fully(text))))),
+    ("header-changed", bce(headers=lines(content_type="APPLICATION/JSON"))),
+    ("query-encoded-twice", bce(query="a=1&b=2%2520x")),
     ("endpoint-tail", bce(uri="/chat_completions")),
     ("query-dropped", bce(query="")),
     ("query-unsorted", bce(query="b=2%20x&a=1")),
@@ -314,7 +319,7 @@ def test_single_mistakes_fit_into_the_search() -> None:
     fields = read_authorization(request)
     assert not isinstance(fields, Verification)
     singles = {
-        (guess.signed.octets(), guess.key, guess.mac)
+        (guess.signed.message(), guess.key, guess.mac)
         for guess in table.guesses(request, fields, SECRET_KEY)
         if len(set(guess.causes) - {"url-for-path", "nonce-unsigned"}) <= 1
     }
