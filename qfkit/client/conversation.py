@@ -304,7 +304,8 @@ class Conversation:
         client, given = self._client, self._arguments(params)
         for name in ("cache", "resume", "safety", "model"):  # arguments of the verbs, none of the body
             given.pop(name, None)
-        return client._prepare(messages, self.model, given.pop("system"), given, stream=False).body
+        model = None if client.dialect == "text_generation" else self.model  # it has no choice, and says so each time
+        return client._prepare(messages, model, given.pop("system"), given, stream=False).body
 
     def _fit(self, turn: Sequence[Message], params: dict[str, Any]) -> int:
         """Where the part of the history begins that is sent.

@@ -115,7 +115,7 @@ def test_a_wrong_key_is_explained(qfkit_chat):
 
 def test_a_model_that_v1_does_not_know(qfkit_chat):
     result = qfkit_chat("hi", "--dialect", "v1", "--model", "ernie-4.0-8kk")
-    assert result.exit_code == 1
+    assert result.exit_code == 2  # nothing was sent
     assert "ernie-4.0-8k" in result.stderr
 
 
