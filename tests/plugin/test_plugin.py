@@ -119,7 +119,14 @@ def test_a_wrong_option_is_told(pytester: pytest.Pytester):
 
 def test_fixtures_and_marker_explain_themselves(pytester: pytest.Pytester):
     fixtures = pytester.runpytest_subprocess("--fixtures").stdout.str()
-    for name in ("qianfan_server", "qianfan_mock", "qianfan_env", "qianfan_client"):
+    for name in (
+        "qianfan_server",
+        "qianfan_mock",
+        "qianfan_env",
+        "qianfan_client",
+        "qianfan_intercept",
+        "qianfan_guard",
+    ):
         assert name in fixtures
     assert "no docstring available" not in fixtures.partition("qianfan_server")[2].partition("\n\n")[0]
     pytester.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.qianfan(dialect=*"])
