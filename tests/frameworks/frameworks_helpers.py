@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import ipaddress
 import os
 import sys
@@ -40,10 +41,15 @@ class Loopback:
     def __init__(self) -> None:
         self.strays: list[str] = []
         self._watching = 0
-        sys.addaudithook(self._heard)
+        self._hooked = False
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[None]:
+        if not self._hooked:
+            # Not before it is needed: a hook cannot be taken out again, and CPython 3.11's settrace, which coverage
+            # calls in every new thread, fails when a hook in Python lets another thread in.
+            sys.addaudithook(self._heard)
+            self._hooked = True
         self._watching += 1
         try:
             yield
@@ -74,17 +80,22 @@ def _is_here(host: Any) -> bool:
 GUARD = Loopback()
 
 
+def _installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # nor is the package around it
+        return False
+
+
 def needed(*modules: str) -> None:
     """Import these; where one is not installed, skip the module that asks, or fail it where `REQUIRE` is set."""
-    try:
-        with GUARD.watch(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what their imports deprecate is their makers' business
-            for name in modules:
-                importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if os.environ.get(REQUIRE) == "1":
-            raise
-        pytest.skip(f"{error}: {INSTALL}", allow_module_level=True)
+    missing = [name for name in modules if not _installed(name)]
+    if missing and os.environ.get(REQUIRE) != "1":
+        pytest.skip(f"not installed: {', '.join(missing)}: {INSTALL}", allow_module_level=True)
+    with GUARD.watch(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what their imports deprecate is their makers' business
+        for name in modules:
+            importlib.import_module(name)
 
 
 def chats(account: Any) -> list[Any]:

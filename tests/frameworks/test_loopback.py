@@ -6,7 +6,9 @@ import socket
 
 import pytest
 import requests
-from frameworks_helpers import GUARD
+from frameworks_helpers import GUARD, needed
+
+needed("litellm")  # the hook stays with the process: only where frameworks are tested
 
 
 def test_loopback_is_let_through(account):
