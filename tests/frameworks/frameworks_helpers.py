@@ -80,16 +80,9 @@ def _is_here(host: Any) -> bool:
 GUARD = Loopback()
 
 
-def _installed(name: str) -> bool:
-    try:
-        return importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:  # nor is the package around it
-        return False
-
-
 def needed(*modules: str) -> None:
     """Import these; where one is not installed, skip the module that asks, or fail it where `REQUIRE` is set."""
-    missing = [name for name in modules if not _installed(name)]
+    missing = [name for name in modules if importlib.util.find_spec(name.partition(".")[0]) is None]
     if missing and os.environ.get(REQUIRE) != "1":
         pytest.skip(f"not installed: {', '.join(missing)}: {INSTALL}", allow_module_level=True)
     with GUARD.watch(), warnings.catch_warnings():
