@@ -29,6 +29,10 @@ _TAKEN = (
 _LIBRARIES = tuple({*sysconfig.get_paths().values(), str(Path(__file__).parent)})
 
 
+#: How often a running test's stack is looked at, until one look shows it whole.
+_LOOKS = 50
+
+
 class NetworkForbidden(BaseException):  # an Exception would be taken for a broken network, and be retried or swallowed
     """A guarded test tried to reach the outside.
 
@@ -116,9 +120,19 @@ class Guard:
             return line
         own = next((one for one in _outwards(frame) if not one.f_code.co_filename.startswith(_LIBRARIES)), None)
         asker = _describe(own) if own is not None else f"a library, in thread {threading.current_thread().name!r}"
-        test = sys._current_frames().get(self._thread)
-        at = self._line_of(test) if test is not None else None
+        at = self._line_of_the_test()
         return asker if at is None else f"{asker}, while the test was at {at}"
+
+    def _line_of_the_test(self) -> str | None:
+        # The test runs on while its stack is walked: a coroutine that ends meanwhile is cut off from its caller, and
+        # the walk ends short of the test. That is rare, so looking again finds it.
+        for _ in range(_LOOKS):
+            frame = sys._current_frames().get(self._thread)
+            if frame is None:  # its thread has ended
+                return None
+            if (line := self._line_of(frame)) is not None:
+                return line
+        return None
 
     def _line_of(self, frame: FrameType) -> str | None:
         for one in _outwards(frame):

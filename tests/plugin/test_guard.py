@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -137,6 +139,33 @@ def test_ways_out(way, how):
     assert f"({how})" in str(caught.value)
     assert f"{__file__}:" in caught.value.asked_at
     assert watch.refused == [caught.value]
+
+
+def test_the_line_is_found_while_the_test_runs_on():
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            sum(range(50))
+
+    def ask() -> str:
+        with guard() as watch, pytest.raises(NetworkForbidden):
+            asyncio.run(asyncio.wait_for(asyncio.open_connection("qfkit.invalid", 80), 1))
+        return watch.refused[0].asked_at
+
+    interval = sys.getswitchinterval()
+    threads = [threading.Thread(target=spin) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        sys.setswitchinterval(5e-5)  # whoever walks a running stack is interrupted in the middle of it
+        lines = [ask() for _ in range(60)]
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert [line for line in lines if __file__ not in line] == []
 
 
 @pytest.mark.parametrize("method", ["connect", "connect_ex"])
