@@ -6,6 +6,7 @@ The names are ours; those that WireMock and toxiproxy have for the same thing ar
 from __future__ import annotations
 
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -22,7 +23,7 @@ Ordinary: TypeAlias = Callable[[str | None], Reply]
 
 
 @dataclass(frozen=True)
-class Fault(Options):
+class Fault(Options, ABC):
     """What happens to one answer.
 
     What a class does is its docstring, which the documentation repeats.
@@ -41,9 +42,9 @@ class Fault(Options):
         """The faulty answer."""
         return _delayed(self._faulty(ordinary), self.delay)
 
+    @abstractmethod
     def _faulty(self, ordinary: Ordinary) -> Reply:
         """The faulty answer without its delay."""
-        raise NotImplementedError
 
     def describe(self) -> str:
         """A few words for the journal."""

@@ -51,10 +51,6 @@ class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     times: _Times | None = None
     enter: Annotated[str, msgspec.Meta(min_length=1)] | None = None
 
-    def action(self, options: dict[str, Any]) -> Action:
-        """What the step does; ``options`` are the keys that are not its own."""
-        raise NotImplementedError
-
 
 class ReplyStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """``- reply: text``: an answer; ``null`` makes it up. Options of `Delivery` go beside it."""
@@ -194,8 +190,23 @@ class LoopStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     loop: _Times
 
 
+_AnyStep: TypeAlias = (
+    ReplyStep
+    | TemplateStep
+    | EchoStep
+    | SequenceStep
+    | FileStep
+    | CorpusStep
+    | CallToolStep
+    | RefuseStep
+    | FailStep
+    | StreamStep
+    | FaultStep
+    | LoopStep
+)
+
 #: The key that opens a step of a script -> its type.
-STEPS: dict[str, type[_Written | LoopStep]] = {
+STEPS: dict[str, type[_AnyStep]] = {
     "reply": ReplyStep,
     "template": TemplateStep,
     "echo": EchoStep,

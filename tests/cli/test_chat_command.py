@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
 
-from mock_server import MockServer
 from qfkit.cli.chat import command
 
 DIALECTS = ["text_generation", "v1", "v2"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MockServer]:
-    with MockServer(port=0) as server:
-        yield server
-
-
-@pytest.fixture
-def account(server):
-    return server.account()
 
 
 @pytest.fixture

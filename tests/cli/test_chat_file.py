@@ -6,25 +6,17 @@ import io
 import json
 import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mock_server import MockServer
 from qfkit.cli import chat_results
 from qfkit.cli.chat import command
 from qfkit.cli.chat_progress import progress
 from qfkit.client import Client
 from qfkit.clock import SystemClock
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MockServer]:
-    with MockServer(port=0) as server:
-        yield server
 
 
 @pytest.fixture

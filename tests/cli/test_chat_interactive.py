@@ -6,26 +6,13 @@ import builtins
 import io
 import json
 import stat
-from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner
 
-from mock_server import MockServer
 from qfkit.cli import chat_interactive
 from qfkit.cli.chat import command
 from qfkit.client import Client
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MockServer]:
-    with MockServer(port=0) as server:
-        yield server
-
-
-@pytest.fixture
-def account(server):
-    return server.account()
 
 
 @pytest.fixture

@@ -6,12 +6,10 @@ Each end is held to other people's code in its own tests; here they meet.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from random import Random
 
 import pytest
 
-from mock_server import MockServer
 from qfkit import (
     AuthenticationError,
     BadRequestError,
@@ -33,17 +31,6 @@ WAYS = {
     "api-key": ("v2", ("bearer_token",)),
     "iam-token": ("v2", ("access_key", "secret_key")),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[MockServer]:
-    with MockServer(port=0) as server:
-        yield server
-
-
-@pytest.fixture
-def account(server):
-    return server.account()
 
 
 @pytest.fixture
