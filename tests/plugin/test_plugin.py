@@ -113,8 +113,8 @@ def test_the_session_server_reads_its_configuration(pytester: pytest.Pytester):
 def test_a_wrong_option_is_told(pytester: pytest.Pytester):
     pytester.makepyfile(SEED)
     result = pytester.runpytest_subprocess("--qianfan-seed=many")
-    result.stdout.fnmatch_lines(["*--qianfan-seed (ini: qianfan_seed) is a whole number; got 'many'*"])
-    assert result.ret != 0
+    result.stderr.fnmatch_lines(["ERROR: --qianfan-seed (ini: qianfan_seed) is a whole number; got 'many'"])
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_fixtures_and_marker_explain_themselves(pytester: pytest.Pytester):
