@@ -1,34 +1,67 @@
-"""From what the client says of a call to what it is counted under. Pure."""
+"""From what the client says of a call to a `Sample`. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from loadtests.tally import Failure
+from loadtests.samples import Attempted, Phase
 from qfkit.client.attempts import Attempt
-from qfkit.client.exceptions import APIError, QianfanError
+from qfkit.client.exceptions import APIError, QianfanError, StreamError, StreamTruncated, TransportError
 
 
-def call_failure(error: QianfanError) -> Failure:
-    """What a failed call is counted under: the service's code where it gave one, else the exception's name."""
-    if isinstance(error, APIError):
-        return Failure(error.status, error.code)
-    last = error.attempts[-1] if error.attempts else None
-    if last is not None and last.code is not None:  # the service broke off a stream with an error of its own
-        return Failure(last.status, last.code, type(error).__name__)
-    return Failure(last.status if last else None, None, type(error).__name__)
-
-
-def attempt_failures(attempts: Sequence[Attempt], error: QianfanError | None) -> Iterator[Failure]:
-    """What each attempt of a call failed with.
+def attempted(
+    attempts: Sequence[Attempt], error: QianfanError | None, *, began: float, reached: Sequence[bool] = ()
+) -> list[Attempted]:
+    """Each attempt of a call as it is counted.
 
     Args:
         attempts: of the call, in order.
         error: what the call failed with, None when it did not.
+        began: Unix time in seconds of the first attempt.
+        reached: for each attempt, whether a connection was made; True for those that it does not name.
     """
+    if not attempts:
+        return []
+    origin = began - attempts[0].started
+    found = []
     for index, attempt in enumerate(attempts):
-        if error is not None and index == len(attempts) - 1:
-            yield call_failure(error)
-        elif attempt.error is not None:
-            what = "" if attempt.code is not None else "no answer" if attempt.status is None else "bad answer"
-            yield Failure(attempt.status, attempt.code, what)
+        last = error if index == len(attempts) - 1 else None
+        connected = reached[index] if index < len(reached) else True
+        found.append(
+            Attempted(
+                at=origin + attempt.started,
+                status=attempt.status if last is None or not isinstance(last, APIError) else last.status,
+                code=_code(attempt, last),
+                what=_what(attempt, last),
+                phase=_phase(attempt, last, connected=connected),
+                waited=attempt.waited,
+                wait_reason=attempt.wait_reason,
+                elapsed=attempt.elapsed,
+            )
+        )
+    return found
+
+
+def _code(attempt: Attempt, error: QianfanError | None) -> int | str | None:
+    return error.code if isinstance(error, APIError) else attempt.code
+
+
+def _what(attempt: Attempt, error: QianfanError | None) -> str:
+    if error is not None:
+        # The service's code says it all, but not that it came in the middle of a stream.
+        return "" if isinstance(error, APIError) else type(error).__name__
+    if attempt.error is None or attempt.code is not None:
+        return ""
+    return "no answer" if attempt.status is None else "bad answer"
+
+
+def _phase(attempt: Attempt, error: QianfanError | None, *, connected: bool) -> Phase:
+    if attempt.error is None and error is None:
+        return ""
+    if isinstance(error, StreamTruncated):
+        return "truncated"
+    if isinstance(error, StreamError):
+        return "mid-stream"
+    if attempt.status is None:
+        return "headers" if connected else "connect"
+    return "mid-stream" if isinstance(error, TransportError) else "body"

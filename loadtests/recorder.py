@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loadtests.tally import Ledger, Tally
+from loadtests.samples import Sample
+from loadtests.tally import Ledger, Met
 
 #: The member of Locust's worker reports that is ours.
 KEY = "qfkit"
@@ -27,6 +28,10 @@ class Recorder:
     def __init__(self, name: str, *, cpu: Callable[[], float], now: Callable[[], float]) -> None:
         self._name = name
         self._cpu, self._now = cpu, now
+        #: Judges each call for goodput; None: a call that ended well is good.
+        self.met: Met | None = None
+        #: Whether raw samples are kept, too. They grow without bound: some 1 KB a call and 10 bytes a token.
+        self.keep_samples = False
         self.reset()
 
     def reset(self) -> None:
@@ -35,9 +40,12 @@ class Recorder:
         self._total = Ledger()
         self._began = self._cpu(), self._now()
 
-    def tally(self, scenario: str) -> Tally:
-        """Where to count what happens now. Ask again for each call: it changes hands in between."""
-        return self._fresh.tally(scenario)
+    def add(self, sample: Sample) -> None:
+        """Count one call: the only way in, for users of every scenario and with every client."""
+        good = sample.ok if self.met is None or not sample.ok else self.met(sample)
+        self._fresh.tally(sample.scenario).add(sample, good=good)
+        if self.keep_samples:
+            self._fresh.samples.append(sample)
 
     def take(self) -> Ledger:
         """What was counted since the last time; it stays in `total`."""

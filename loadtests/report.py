@@ -20,7 +20,9 @@ BUSY = 0.85
 _TITLES = {
     "latency": ("latency", "sent to end of answer"),
     "headers": ("headers", "sent to head of answer"),
-    "first_chunk": ("first chunk", "sent to first bytes of the body"),
+    "first_byte": ("first byte", "sent to first bytes of the body"),
+    "first_chunk": ("first chunk", "sent to first event"),
+    "first_reasoning": ("reasoning", "sent to first reasoning"),
     "ttft": ("TTFT", "sent to first content"),
     "itl": ("ITL", "each gap between content chunks"),
     "tpot": ("TPOT", "mean gap of each call"),

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from loadtests.measures import Histogram, StreamTimer
+from loadtests.measures import Histogram
+from loadtests.samples import Attempted, Sample
+from loadtests.timeline import Timeline
 
-#: The durations of a call, in the order they are shown. ``latency`` is to the end of the answer, of good calls only.
-DURATIONS = ("latency", "headers", "first_chunk", "ttft", "itl", "tpot", "e2e", "failed")
+#: The durations of a call, in the order they are shown. ``latency`` is to the end of the answer. All but ``failed`` are
+#: of good calls only; all but ``latency`` and ``failed`` of streams.
+DURATIONS = (
+    "latency",
+    "headers",
+    "first_byte",
+    "first_chunk",
+    "first_reasoning",
+    "ttft",
+    "itl",
+    "tpot",
+    "e2e",
+    "end",
+    "failed",
+)
+#: Those that a `Sample` has under the same name.
+_MEMBERS = ("headers", "first_byte", "first_chunk", "first_reasoning", "ttft", "tpot", "e2e", "end")
 
 
 class Failure(NamedTuple):
@@ -20,11 +37,18 @@ class Failure(NamedTuple):
         status: HTTP status, None when no answer came. v1 reports most errors under 200.
         code: the service's code, None when it gave none.
         what: without a code, what happened: the name of the client's exception.
+        phase: how far the answer had come; see `loadtests.samples.Phase`.
     """
 
     status: int | None
     code: int | str | None
     what: str = ""
+    phase: str = ""
+
+    @classmethod
+    def of(cls, attempt: Attempted) -> Failure:
+        """What a failed attempt is counted under."""
+        return cls(attempt.status, attempt.code, attempt.what, attempt.phase)
 
     def __str__(self) -> str:
         parts = (
@@ -35,8 +59,12 @@ class Failure(NamedTuple):
         return ", ".join(part for part in parts if part)
 
 
-def _order(failure: Failure) -> tuple[int, str, str]:
-    return failure.status or 0, str(failure.code), failure.what
+#: A call that failed before its first request.
+_UNSENT = Failure(None, None, "nothing was sent")
+
+
+def _order(failure: Failure) -> tuple[int, str, str, str]:
+    return failure.status or 0, str(failure.code), failure.what, failure.phase
 
 
 @dataclass(slots=True)
@@ -49,25 +77,45 @@ class Tally:
     Attributes:
         ok, failed: calls that ended.
         cut_off: calls that the end of the run interrupted; neither good nor bad, but their requests were sent.
+        good: calls that met every SLO that speaks of single calls.
+        warmup_calls, warmup_requests: calls made before measuring began, cut off or not, and the requests that they
+            sent. They are in no other figure.
         requests: HTTP requests sent.
         token_requests: those of them that fetched a token.
         chunks: chunks with content.
+        prompt_tokens, output_tokens: of good calls.
+        tokens_server, tokens_estimated: good calls whose tokens the server counted, and whose were estimated.
         first, last: Unix time in seconds of the first start and of the last end of a call; None before that.
         call_failures, attempt_failures: how many calls, and how many attempts, failed in which way.
         durations: by the names in `DURATIONS`.
+        late: between the intended and the actual sending, of an open model.
+        rates: output tokens a second of each good call, to its last content, or to its end when it is no stream.
+        waits: number of an attempt, from 2 on -> what was slept before it.
+        timeline: what happened when.
     """
 
     ok: int = 0
     failed: int = 0
     cut_off: int = 0
+    good: int = 0
+    warmup_calls: int = 0
+    warmup_requests: int = 0
     requests: int = 0
     token_requests: int = 0
     chunks: int = 0
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    tokens_server: int = 0
+    tokens_estimated: int = 0
     first: float | None = None
     last: float | None = None
     call_failures: Counter[Failure] = field(default_factory=Counter)
     attempt_failures: Counter[Failure] = field(default_factory=Counter)
     durations: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in DURATIONS})
+    late: Histogram = field(default_factory=Histogram)
+    rates: Histogram = field(default_factory=Histogram)
+    waits: dict[int, Histogram] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
 
     @property
     def calls(self) -> int:
@@ -84,47 +132,88 @@ class Tally:
         """From the start of the first call to the end of the last one."""
         return self.last - self.first if self.first is not None and self.last is not None else 0.0
 
-    def succeeded(self, *, began: float, latency: float, timer: StreamTimer | None = None) -> None:
-        """Count a good call.
+    def add(self, sample: Sample, *, good: bool | None = None) -> None:
+        """Count one call.
 
         Args:
-            began: Unix time of its start.
-            latency: seconds to the end of its answer.
-            timer: its moments, if it was a stream.
+            sample: the call.
+            good: whether it met every SLO that speaks of single calls. None: it did if it ended well.
         """
-        self.ok += 1
-        self._span(began, began + latency)
-        self.durations["latency"].add(latency)
-        if timer is None:
+        if sample.warmup:
+            self.warmup_calls += 1
+            self.warmup_requests += sample.requests
             return
-        self.chunks += timer.chunks
-        for name in ("headers", "first_chunk", "ttft", "tpot", "e2e"):
-            value = getattr(timer, name)
+        self.requests += sample.requests
+        self.token_requests += sample.token_requests
+        timeline = self.timeline
+        if sample.planned is not None:
+            timeline.at(sample.planned).planned += 1
+            self.late.add(sample.late or 0.0)
+        timeline.at(sample.began).sent += 1
+        self._attempts(sample)
+        if sample.outcome == "cut_off":
+            self.cut_off += 1
+            return
+        self._span(sample.reference, sample.ended)
+        took = sample.end or 0.0
+        cell = timeline.at(sample.ended)
+        if sample.outcome == "failed":
+            self.failed += 1
+            cell.failed += 1
+            last = sample.failure
+            self.call_failures[_UNSENT if last is None else Failure.of(last)] += 1
+            self.durations["failed"].add(took)
+            return
+        self.ok += 1
+        cell.ok += 1
+        if good is None or good:
+            self.good += 1
+            cell.good += 1
+        self.durations["latency"].add(took)
+        cell.latency.add(took)
+        if sample.ttft is not None:
+            cell.ttft.add(sample.ttft)
+        self._tokens(sample)
+        if sample.kind == "stream":
+            self._stream(sample)
+
+    def _attempts(self, sample: Sample) -> None:
+        for number, attempt in enumerate(sample.attempts, 1):
+            cell = self.timeline.at(attempt.at)
+            cell.attempts += 1
+            if attempt.ok:
+                cell.admitted += 1
+            elif attempt.phase or attempt.code is not None or attempt.what:
+                self.attempt_failures[Failure.of(attempt)] += 1
+            if number > 1:
+                found = self.waits.get(number)
+                if found is None:
+                    found = self.waits[number] = Histogram()
+                found.add(attempt.waited)
+
+    def _stream(self, sample: Sample) -> None:
+        durations = self.durations
+        self.chunks += len(sample.contents)
+        for name in _MEMBERS:
+            value = getattr(sample, name)
             if value is not None:
-                self.durations[name].add(value)
-        gaps = self.durations["itl"]
-        for gap in timer.itl:
+                durations[name].add(value)
+        gaps = durations["itl"]
+        for gap in sample.itl:
             gaps.add(gap)
 
-    def failed_with(self, failure: Failure, *, began: float, latency: float) -> None:
-        """Count a call that failed; arguments as `succeeded`."""
-        self.failed += 1
-        self._span(began, began + latency)
-        self.call_failures[failure] += 1
-        self.durations["failed"].add(latency)
-
-    def attempts_failed(self, failures: Iterable[Failure]) -> None:
-        """Count what the attempts of a call failed with, be the call good in the end or not."""
-        self.attempt_failures.update(failures)
-
-    def sent(self, *, requests: int, token_requests: int) -> None:
-        """Count what a call sent."""
-        self.requests += requests
-        self.token_requests += token_requests
-
-    def interrupted(self) -> None:
-        """Count a call that the end of the run cut off."""
-        self.cut_off += 1
+    def _tokens(self, sample: Sample) -> None:
+        self.prompt_tokens += sample.prompt_tokens or 0
+        if sample.output_tokens is None:
+            return
+        self.output_tokens += sample.output_tokens
+        if sample.tokens_from == "server":
+            self.tokens_server += 1
+        else:
+            self.tokens_estimated += 1
+        took = sample.e2e or sample.end
+        if took:
+            self.rates.add(sample.output_tokens / took)
 
     def failures(self) -> list[Failure]:
         """Every way in which a call or an attempt failed, in a steady order."""
@@ -140,6 +229,11 @@ class Tally:
         self.attempt_failures.update(other.attempt_failures)
         for name, histogram in other.durations.items():
             self.durations[name].merge(histogram)
+        self.late.merge(other.late)
+        self.rates.merge(other.rates)
+        for number, histogram in other.waits.items():
+            self.waits.setdefault(number, Histogram()).merge(histogram)
+        self.timeline.merge(other.timeline)
 
     def to_dict(self) -> dict[str, Any]:
         """As data, for another process."""
@@ -148,6 +242,10 @@ class Tally:
             "call_failures": [[*failure, count] for failure, count in self.call_failures.items()],
             "attempt_failures": [[*failure, count] for failure, count in self.attempt_failures.items()],
             "durations": {name: histogram.to_dict() for name, histogram in self.durations.items() if histogram.count},
+            "late": self.late.to_dict(),
+            "rates": self.rates.to_dict(),
+            "waits": [[number, histogram.to_dict()] for number, histogram in self.waits.items()],
+            "timeline": self.timeline.to_dict(),
         }
 
     @classmethod
@@ -158,6 +256,10 @@ class Tally:
             getattr(tally, kind).update({Failure(*failure): count for *failure, count in data[kind]})
         for name, histogram in data["durations"].items():
             tally.durations[name] = Histogram.from_dict(histogram)
+        tally.late = Histogram.from_dict(data["late"])
+        tally.rates = Histogram.from_dict(data["rates"])
+        tally.waits = {number: Histogram.from_dict(histogram) for number, histogram in data["waits"]}
+        tally.timeline = Timeline.from_dict(data["timeline"])
         return tally
 
     def _span(self, first: float, last: float) -> None:
@@ -165,7 +267,24 @@ class Tally:
         self.last = last if self.last is None else max(self.last, last)
 
 
-_COUNTS = ("ok", "failed", "cut_off", "requests", "token_requests", "chunks")
+_COUNTS = (
+    "ok",
+    "failed",
+    "cut_off",
+    "good",
+    "warmup_calls",
+    "warmup_requests",
+    "requests",
+    "token_requests",
+    "chunks",
+    "prompt_tokens",
+    "output_tokens",
+    "tokens_server",
+    "tokens_estimated",
+)
+
+#: Judges a call for goodput: whether it met every SLO that speaks of single calls.
+Met = Callable[[Sample], bool]
 
 
 @dataclass(slots=True)
@@ -177,11 +296,13 @@ class Ledger:
         generators: name of each process that made load -> the share of one core it used, from 0 to about 1. Near 1, the
             generator itself was the limit, and its queueing is in every duration.
         lost: processes whose last figures never came.
+        samples: raw calls, when they are kept.
     """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     generators: dict[str, float] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
     def tally(self, scenario: str) -> Tally:
         """The tally of ``scenario``, made when there is none yet."""
@@ -206,6 +327,7 @@ class Ledger:
             self.tally(scenario).merge(tally)
         self.generators.update(other.generators)
         self.lost += other.lost
+        self.samples += other.samples
 
     def to_dict(self) -> dict[str, Any]:
         """As data, for another process."""
@@ -213,10 +335,12 @@ class Ledger:
             "tallies": {scenario: tally.to_dict() for scenario, tally in self.tallies.items()},
             "generators": dict(self.generators),
             "lost": list(self.lost),
+            "samples": [sample.to_dict() for sample in self.samples],
         }
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Ledger:
         """What `to_dict` gave."""
         tallies = {scenario: Tally.from_dict(tally) for scenario, tally in data["tallies"].items()}
-        return cls(tallies, dict(data["generators"]), list(data["lost"]))
+        samples = [Sample.from_dict(sample) for sample in data["samples"]]
+        return cls(tallies, dict(data["generators"]), list(data["lost"]), samples)

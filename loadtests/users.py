@@ -9,21 +9,26 @@ from __future__ import annotations
 import itertools
 import time
 from random import Random
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import gevent
 from gevent import GreenletExit
 from locust import User, task
 from locust.exception import StopTest
 
-from loadtests.outcomes import attempt_failures, call_failure
+from loadtests.measures import StreamTimer
+from loadtests.outcomes import attempted
 from loadtests.plan import PlanError, Scenario
+from loadtests.samples import Kind, Outcome, Sample
 from loadtests.session import BudgetSpent, MeasuredSession, new_client
+from loadtests.tally import Failure
 from loadtests.wiring import bench_of
 from qfkit.client import Attempt, ConfigurationError, QianfanError
 
 if TYPE_CHECKING:
     from locust.env import Environment
+
+    from qfkit.protocol.messages import Usage
 
 #: Seconds between a user's looks at whether the run has ended, once the budget is spent.
 _PAUSE = 0.05
@@ -35,6 +40,13 @@ class CallFailed(Exception):
     """A failure as Locust is told it: by kind. The client's own words hold a request id, so each would be a row."""
 
 
+class Answered(NamedTuple):
+    """What a client says of a call that ended well."""
+
+    attempts: tuple[Attempt, ...]
+    usage: Usage | None
+
+
 class QianfanUser(User):
     """One user with a client, a connection and a choice of prompts of its own.
 
@@ -44,6 +56,7 @@ class QianfanUser(User):
 
     abstract = True
     scenario: ClassVar[Scenario]
+    kind: ClassVar[Kind] = "chat"
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -63,23 +76,25 @@ class QianfanUser(User):
         self.client.close()
         self.session.close()
 
-    def ask(self, prompt: str) -> tuple[Attempt, ...]:
-        """Make one call and read its answer to the end; the attempts that it took."""
+    def ask(self, prompt: str) -> Answered:
+        """Make one call and read its answer to the end."""
         raise NotImplementedError
 
     def measure(self) -> None:
-        """Make one call and count what comes of it."""
-        session, recorder = self.session, self.bench.recorder
+        """Make one call and hand in what comes of it."""
+        session = self.session
         session.begin()
         start = time.perf_counter()
-        attempts: tuple[Attempt, ...] = ()
+        answered: Answered | None = None
         error: QianfanError | None = None
         try:
-            attempts = self.ask(self.random.choice(self.bench.prompts))
+            answered = self.ask(self.random.choice(self.bench.prompts))
         except GreenletExit:
-            recorder.tally(self.scenario).interrupted()
+            self._add(start, None, None, "cut_off")
             raise
         except BudgetSpent:
+            if session.requests:  # a call that needed one request more than there were
+                self._add(start, None, None, "cut_off")
             self.bench.stop_soon()
             gevent.sleep(_PAUSE)  # not StopUser: Locust complains of users that end while it stops them
             return
@@ -88,29 +103,46 @@ class QianfanUser(User):
             gevent.sleep(_PAUSE)
             return
         except QianfanError as raised:
-            attempts, error = raised.attempts, raised
-        finally:
-            end = time.perf_counter()
-            recorder.tally(self.scenario).sent(requests=session.requests, token_requests=session.token_requests)
-        latency = end - (start if session.sent is None else session.sent)
-        began = time.time() - latency
-        tally = recorder.tally(self.scenario)
-        tally.attempts_failed(attempt_failures(attempts, error))
-        told: CallFailed | None = None
-        if error is None:
-            tally.succeeded(began=began, latency=latency, timer=session.timer if self.scenario == "stream" else None)
-        else:
-            failure = call_failure(error)
-            told = CallFailed(str(failure))
-            tally.failed_with(failure, began=began, latency=latency)
+            error = raised
+        sample = self._add(start, answered, error, "ok" if error is None else "failed")
         self.environment.events.request.fire(
             request_type=self.scenario,
             name=self.bench.traffic.dialect,
-            response_time=latency * 1000,
+            response_time=(sample.end or 0.0) * 1000,
             response_length=0,
-            exception=told,
+            exception=None if error is None else CallFailed(_words(sample)),
             context={},
         )
+
+    def _add(self, start: float, answered: Answered | None, error: QianfanError | None, outcome: Outcome) -> Sample:
+        end = time.perf_counter()
+        session = self.session
+        sent = start if session.sent is None else session.sent
+        began = time.time() - (end - sent)
+        attempts = answered.attempts if answered else error.attempts if error else ()
+        usage = answered.usage if answered else None
+        sample = Sample(
+            scenario=self.scenario,
+            kind=self.kind,
+            dialect=self.bench.traffic.dialect,
+            began=began,
+            outcome=outcome,
+            attempts=attempted(attempts, error, began=began),
+            requests=session.requests,
+            token_requests=session.token_requests,
+            end=end - sent,
+            prompt_tokens=usage.prompt_tokens if usage else None,
+            output_tokens=usage.completion_tokens if usage else None,
+            tokens_from="server" if usage else None,
+            **(session.timer or StreamTimer(sent)).moments(),
+        )
+        self.bench.recorder.add(sample)
+        return sample
+
+
+def _words(sample: Sample) -> str:
+    failure = sample.failure
+    return "nothing was sent" if failure is None else str(Failure.of(failure))
 
 
 class ChatUser(QianfanUser):
@@ -118,9 +150,10 @@ class ChatUser(QianfanUser):
 
     scenario: ClassVar[Scenario] = "qps"
 
-    def ask(self, prompt: str) -> tuple[Attempt, ...]:
+    def ask(self, prompt: str) -> Answered:
         """One chat call."""
-        return self.client.chat(prompt).attempts
+        reply = self.client.chat(prompt)
+        return Answered(reply.attempts, reply.usage)
 
     @task
     def chat(self) -> None:
@@ -132,15 +165,16 @@ class StreamUser(QianfanUser):
     """Scenario ``stream``: asks for streams, one after the other, and notes when each piece comes."""
 
     scenario: ClassVar[Scenario] = "stream"
+    kind: ClassVar[Kind] = "stream"
 
-    def ask(self, prompt: str) -> tuple[Attempt, ...]:
+    def ask(self, prompt: str) -> Answered:
         """One stream, read to its end."""
         with self.client.stream(prompt) as stream:
             timer = self.session.timer
             assert timer is not None
             for chunk in stream:
-                timer.chunk_arrived(time.perf_counter(), chunk.text)
-            return stream.attempts
+                timer.chunk_arrived(time.perf_counter(), chunk.text, chunk.reasoning)
+            return Answered(stream.attempts, stream.usage)
 
     @task
     def stream(self) -> None:

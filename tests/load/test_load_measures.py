@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
@@ -74,50 +75,87 @@ class TestHistogram:
             Histogram([0.1]).quantiles(share)
 
 
+class TestManyDurations:
+    """Beyond ``limit`` distinct durations the cells are coarse."""
+
+    @given(st.lists(durations, min_size=1, max_size=60), st.floats(0, 1))
+    def test_the_error_is_documented(self, values, share):
+        (rough,) = Histogram(values, limit=5).quantiles(share)
+        (exact,) = Histogram(values).quantiles(share)
+        assert rough == pytest.approx(exact, rel=0.0005, abs=1e-9)
+
+    @given(st.lists(durations), st.lists(durations))
+    def test_merged_halves_are_the_whole(self, left, right):
+        merged = Histogram(left, limit=5)
+        merged.merge(Histogram(right, limit=5))
+        assert merged == Histogram(left + right, limit=5)
+        assert merged.exact == (len({*left, *right}) <= 5)
+
+    @given(st.lists(durations, min_size=1))
+    def test_count_mean_and_both_ends_stay_exact(self, values):
+        rough, exact = Histogram(values, limit=0), Histogram(values)
+        assert (rough.count, rough.mean) == (exact.count, exact.mean)
+        assert rough.quantiles(0, 1) == exact.quantiles(0, 1)
+
+    def test_memory_is_bounded(self):
+        histogram = Histogram((number * 0.0137 for number in range(200_000)), limit=1000)
+        assert len(histogram.to_dict()["microseconds"]) < 1024 * 33
+
+    @given(st.lists(durations), st.integers(1, 12))
+    def test_cells_hold_everything_once_and_coarse_ones_are_made_of_fine_ones(self, values, bits):
+        cells = Histogram(values).cells(bits)
+        assert sum(count for _, _, count in cells) == len(values)
+        assert all(earlier[1] < later[0] for earlier, later in itertools.pairwise(cells))
+        if bits <= 6:
+            assert Histogram(values, limit=0).cells(bits) == cells
+
+    def test_a_chart_cell_is_about_three_percent_wide(self):
+        ((low, high, _),) = Histogram([0.1]).cells()
+        assert low <= 100_000 <= high
+        assert 0.015 < (high + 1 - low) / low <= 1 / 32
+
+
 class TestStreamTimer:
     def test_the_first_token_is_the_first_content_and_not_the_first_event(self):
-        timer = timed((10.03, ""), (10.12, "你"), (10.15, "好"), (10.21, ""), headers=10.01)
-        assert timer.headers == pytest.approx(0.01)
-        assert timer.first_chunk == pytest.approx(0.03)
-        assert timer.ttft == pytest.approx(0.12)
-        assert timer.e2e == pytest.approx(0.15)
+        took = timed((10.03, ""), (10.12, "你"), (10.15, "好"), (10.21, ""), headers=10.01).moments()
+        assert took["headers"] == pytest.approx(0.01)
+        assert took["first_byte"] == took["first_chunk"] == pytest.approx(0.03)
+        assert took["ttft"] == pytest.approx(0.12)
+        assert took["e2e"] == pytest.approx(0.15)
+        assert took["contents"] == pytest.approx([0.12, 0.15])
+        assert took["empties"] == pytest.approx([0.03, 0.21])
 
-    def test_gaps_are_between_content_alone(self):
-        timer = timed((10.1, "a"), (10.2, ""), (10.4, "b"), (10.5, "c"))
-        assert timer.itl == pytest.approx([0.3, 0.1])
-        assert timer.tpot == pytest.approx(0.2)
-        assert timer.chunks == 3
-
-    def test_one_token_has_no_gap(self):
-        timer = timed((10.1, "a"))
-        assert (timer.itl, timer.tpot) == ([], None)
+    def test_reasoning_is_no_content(self):
+        timer = StreamTimer(10.0)
+        timer.chunk_arrived(10.1, "", "Let me see")
+        timer.chunk_arrived(10.2, "", "and think")
+        timer.chunk_arrived(10.3, "42")
+        took = timer.moments()
+        assert (took["first_reasoning"], took["ttft"]) == pytest.approx((0.1, 0.3))
 
     def test_a_stream_without_content_has_no_first_token(self):
-        timer = timed((10.1, ""), (10.2, ""))
-        assert (timer.ttft, timer.e2e, timer.tpot, timer.itl, timer.chunks) == (None, None, None, [], 0)
-        assert timer.first_chunk == pytest.approx(0.1)
+        took = timed((10.1, ""), (10.2, "")).moments()
+        assert (took["ttft"], took["e2e"], took["contents"]) == (None, None, [])
+        assert took["first_chunk"] == pytest.approx(0.1)
 
     def test_bytes_of_the_body_come_before_a_whole_event(self):
         timer = timed()
         timer.body_arrived(10.02)
         timer.body_arrived(10.03)
         timer.chunk_arrived(10.04, "a")
-        assert timer.first_chunk == pytest.approx(0.02)
+        took = timer.moments()
+        assert (took["first_byte"], took["first_chunk"]) == pytest.approx((0.02, 0.04))
 
     def test_a_second_attempt_counts_from_the_first_sending_with_the_last_answer(self):
         timer = StreamTimer(10.0)
         timer.headers_arrived(10.1)
         timer.body_arrived(10.2)
+        timer.chunk_arrived(10.2, "")
         timer.headers_arrived(11.1)
         timer.chunk_arrived(11.3, "a")
-        assert (timer.headers, timer.first_chunk, timer.ttft) == pytest.approx((1.1, 1.3, 1.3))
+        took = timer.moments()
+        assert (took["headers"], took["first_byte"], took["ttft"]) == pytest.approx((1.1, 1.3, 1.3))
+        assert took["empties"] == []
 
-    @given(st.lists(durations, min_size=2, max_size=50))
-    def test_the_mean_gap_is_tpot(self, gaps):
-        now, chunks = 10.0, []
-        for gap in gaps:
-            now += gap
-            chunks.append((now, "x"))
-        timer = timed(*chunks)
-        assert timer.tpot == pytest.approx(sum(timer.itl) / len(timer.itl))
-        assert len(timer.itl) == len(gaps) - 1
+    def test_moments_count_from_the_intended_sending_when_there_is_one(self):
+        assert timed((10.1, "a")).moments(9.0)["ttft"] == pytest.approx(1.1)

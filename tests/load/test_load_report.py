@@ -8,33 +8,49 @@ import pytest
 
 from loadtests.measures import StreamTimer
 from loadtests.report import Setting, build, notes_of, render
-from loadtests.tally import Failure, Ledger
+from loadtests.samples import Attempted, Sample
+from loadtests.tally import Ledger
 
 SETTING = Setting("http://127.0.0.1:8866", "text_generation", None, users=3, run_time=10.0, seed=7, attempts=1)
 
 
 def stream_ledger() -> Ledger:
     ledger = Ledger(generators={"this process": 0.5})
-    tally = ledger.tally("stream")
     for call in range(100):
         timer = StreamTimer(0.0)
         timer.headers_arrived(0.010)
         timer.body_arrived(0.020)
         for index in range(3):
             timer.chunk_arrived(0.1 + call / 1000 + index * 0.02, "x")
-        tally.succeeded(began=1000.0 + call / 10, latency=0.3, timer=timer)
-        tally.sent(requests=1, token_requests=0)
+        ledger.tally("stream").add(streamed(1000.0 + call / 10, 0.3, timer))
     return ledger
+
+
+def streamed(began: float, end: float, timer: StreamTimer, outcome="ok") -> Sample:
+    attempts = [Attempted(at=began, status=200)]
+    return Sample(
+        scenario="stream",
+        kind="stream",
+        began=began,
+        end=end,
+        outcome=outcome,
+        attempts=attempts,
+        requests=1,
+        **timer.moments(),
+    )
 
 
 def failed_ledger() -> Ledger:
     ledger = Ledger()
     tally = ledger.tally("qps")
-    tally.succeeded(began=0.0, latency=1.0)
-    for failure in (Failure(429, 18), Failure(429, 18), Failure(None, None, "ConnectionFailed")):
-        tally.attempts_failed([failure, failure])
-        tally.failed_with(failure, began=0.0, latency=0.5)
-    tally.sent(requests=8, token_requests=1)
+    tally.add(
+        Sample(
+            scenario="qps", began=0.0, end=1.0, attempts=[Attempted(at=0.0, status=200)], requests=2, token_requests=1
+        )
+    )
+    for status, code, what in ((429, 18, ""), (429, 18, ""), (None, None, "ConnectionFailed")):
+        attempt = Attempted(at=0.0, status=status, code=code, what=what, phase="body" if status else "connect")
+        tally.add(Sample(scenario="qps", began=0.0, end=0.5, outcome="failed", attempts=[attempt] * 2, requests=2))
     return ledger
 
 
@@ -119,8 +135,7 @@ def test_a_lost_worker_is_told():
 
 def test_streams_without_content_and_calls_cut_off_are_told():
     ledger = stream_ledger()
-    tally = ledger.tally("stream")
-    tally.succeeded(began=1000.0, latency=0.1, timer=StreamTimer(0.0))
-    tally.interrupted()
+    ledger.tally("stream").add(streamed(1000.0, 0.1, StreamTimer(0.0)))
+    ledger.tally("stream").add(streamed(1000.0, 0.1, StreamTimer(0.0), outcome="cut_off"))
     assert "streams without any content: 1" in notes(ledger)
     assert "calls cut off at the end: 1" in notes(ledger)

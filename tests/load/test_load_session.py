@@ -9,11 +9,18 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter
 
-from loadtests.outcomes import attempt_failures, call_failure
+from loadtests.outcomes import attempted
 from loadtests.plan import PlanError, Traffic
 from loadtests.session import BudgetSpent, Gate, MeasuredSession, new_client, rehearse
-from loadtests.tally import Failure
-from qfkit.client import APIError, Attempt, ConfigurationError, ConnectionFailed, QianfanError, StreamError
+from qfkit.client import (
+    APIError,
+    Attempt,
+    ConfigurationError,
+    ConnectionFailed,
+    QianfanError,
+    StreamError,
+    StreamTruncated,
+)
 
 KEYS = {"QIANFAN_ACCESS_KEY": "ALTAKaccess", "QIANFAN_SECRET_KEY": "secret", "QIANFAN_AK": "ak", "QIANFAN_SK": "sk"}
 LOCAL = "http://127.0.0.1:8866"
@@ -109,7 +116,8 @@ class TestMeasuredSession:
         with new_client(Traffic(host=LOCAL), made, environ=KEYS) as client, client.stream("hi") as stream:
             assert [chunk.text for chunk in stream] == ["x"]
         assert made.timer is not None
-        assert (made.timer.sent, made.timer.headers, made.timer.first_chunk) == (1.0, 1.0, 2.0)
+        moments = made.timer.moments()
+        assert (made.timer.sent, moments["headers"], moments["first_byte"]) == (1.0, 1.0, 2.0)
 
     def test_proxies_of_the_environment_do_not_stand_between_a_machine_and_itself(self, monkeypatch):
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:1")
@@ -150,6 +158,9 @@ class TestOutcomes:
         error.attempts = attempts
         return error
 
+    def kinds(self, attempts, error=None, **known):
+        return [(it.status, it.code, it.what, it.phase) for it in attempted(attempts, error, began=0.0, **known)]
+
     def test_an_error_of_the_service_counts_under_status_and_code(self):
         made, _ = session((200, b'{"error_code": 18, "error_msg": "qps"}'))
         with (
@@ -157,19 +168,23 @@ class TestOutcomes:
             pytest.raises(APIError) as caught,
         ):
             client.chat("hi")
-        assert call_failure(caught.value) == Failure(200, 18)
-        assert list(attempt_failures(caught.value.attempts, caught.value)) == [Failure(200, 18)]
+        assert self.kinds(caught.value.attempts, caught.value) == [(200, 18, "", "body")]
 
-    def test_no_answer_counts_under_what_happened(self):
+    def test_no_answer_counts_under_what_happened_and_how_far_it_came(self):
         error = self.error(ConnectionFailed, self.attempt(1, None, error="refused"))
-        assert call_failure(error) == Failure(None, None, "ConnectionFailed")
+        assert self.kinds(error.attempts, error, reached=[False]) == [(None, None, "ConnectionFailed", "connect")]
+        assert self.kinds(error.attempts, error) == [(None, None, "ConnectionFailed", "headers")]
 
     def test_a_stream_that_the_service_broke_off_keeps_its_code(self):
         error = self.error(StreamError, self.attempt(1, 200, 336100, "busy"))
-        assert call_failure(error) == Failure(200, 336100, "StreamError")
+        assert self.kinds(error.attempts, error) == [(200, 336100, "StreamError", "mid-stream")]
+
+    def test_a_stream_without_its_end_mark(self):
+        error = self.error(StreamTruncated, self.attempt(1, 200, None, "ended"))
+        assert self.kinds(error.attempts, error) == [(200, None, "StreamTruncated", "truncated")]
 
     def test_a_call_that_never_came_to_an_attempt(self):
-        assert call_failure(self.error(ConnectionFailed)) == Failure(None, None, "ConnectionFailed")
+        assert self.kinds((), self.error(ConnectionFailed)) == []
 
     def test_every_failed_attempt_of_a_good_call_counts(self):
         attempts = (
@@ -178,15 +193,22 @@ class TestOutcomes:
             self.attempt(3, 502, error="a web page"),
             self.attempt(4),
         )
-        assert list(attempt_failures(attempts, None)) == [
-            Failure(429, 18),
-            Failure(None, None, "no answer"),
-            Failure(502, None, "bad answer"),
+        assert self.kinds(attempts) == [
+            (429, 18, "", "body"),
+            (None, None, "no answer", "headers"),
+            (502, None, "bad answer", "body"),
+            (200, None, "", ""),
         ]
 
     def test_the_last_attempt_of_a_failed_call_failed_as_the_call_did(self):
         error = self.error(ConnectionFailed, self.attempt(1, 429, 18, "slow"), self.attempt(2, None, error="reset"))
-        assert list(attempt_failures(error.attempts, error)) == [
-            Failure(429, 18),
-            Failure(None, None, "ConnectionFailed"),
+        assert self.kinds(error.attempts, error) == [
+            (429, 18, "", "body"),
+            (None, None, "ConnectionFailed", "headers"),
         ]
+
+    def test_attempts_have_their_moments(self):
+        attempts = (Attempt(1, 0.5, 0.1, 429, 18, "slow"), Attempt(2, 1.1, 0.2, 200, waited=0.5, wait_reason="backoff"))
+        first, second = attempted(attempts, None, began=100.0)
+        assert (first.at, second.at) == pytest.approx((100.0, 100.6))
+        assert (second.waited, second.wait_reason, second.ok, first.ok) == (0.5, "backoff", True, False)
