@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, cast
 
 from mock_server.journal import Entries
@@ -11,7 +13,7 @@ from mock_server.keys import Keys
 from mock_server.matching import Matcher
 from mock_server.observing import Graded
 from mock_server.quota import Limits, Window
-from mock_server.scenario import Action, Rule, Script, Times, rule_of
+from mock_server.scenario import REFUSED, Action, Rule, Script, Times, Waiting, rule_of
 from mock_server.scripting import Scripting
 from mock_server.state import Account, State
 from qfkit.protocol.credentials import Credentials
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
 
     from mock_server.chaos import Chaos
     from mock_server.matching.keywords import Matchers
+
+
+def _written_at() -> tuple[str, int] | None:
+    """File and line of whoever is not of this package: the test that queues a step, or a helper of its own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        frame = frame.f_back
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
 
 
 class _Scripted(Scripting):
@@ -34,10 +44,10 @@ class _Scripted(Scripting):
         """Where the steps go."""
 
     def _queue(self, action: Action, times: Times | None, enter: str | None = None) -> None:
-        self._script.add(action, times, enter)
+        self._script.add(action, times, enter, _written_at())
 
     def _loop(self, times: Times) -> None:
-        self._script.loop(times)
+        self._script.loop(times, _written_at())
 
     def loop(self, times: Times = "forever") -> Self:
         """Play all steps so far again when they are through.
@@ -199,6 +209,16 @@ class AccountHandle(_Scripted, Keys, Graded):
     def waiting(self) -> list[str]:
         """Steps that still wait for requests, in words; what stays for ever is listed until it was met once."""
         return self._account.scenario.waiting()
+
+    @property
+    def waiting_steps(self) -> list[Waiting]:
+        """As `waiting`, each with the line of the test that queued it."""
+        return self._account.scenario.waiting_steps()
+
+    @property
+    def unexpected(self) -> Entries:
+        """Requests that no rule was for, though there are rules, or that a strict account refused; oldest first."""
+        return Entries([entry for entry in self.requests if entry.near_misses or entry.answered_by == REFUSED])
 
     @property
     def unmet(self) -> list[str]:

@@ -25,3 +25,11 @@ def test_any_client(qianfan_mock, qianfan_env):
             model="ernie-4.0-8k", messages=[{"role": "user", "content": "?"}], stream=True
         )
         assert "".join(chunk.choices[0].delta.content for chunk in chunks) == "你好"
+
+
+@pytest.mark.qianfan(strict="requests")  # the rules are shared: a test may leave some of them unmet, but adds none
+@pytest.mark.parametrize(("city", "answer"), [("杭州", "晴"), ("广州", "雨")])
+def test_shared_rules(qianfan_mock, qianfan_client, city, answer):
+    qianfan_mock.on(contains="杭州").reply("晴")
+    qianfan_mock.on(contains="广州").reply("雨")
+    assert qianfan_client.chat(f"{city}天气？").text == answer

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from mock_server.scenario.rules import Rule, rule_of
-from mock_server.scenario.scenario import Scenario
-from mock_server.scenario.script import Script, Taken
+from mock_server.scenario.scenario import REFUSED, Scenario
+from mock_server.scenario.script import Script, Taken, Waiting
 from mock_server.scenario.steps import DEFAULT, Action, Answer, Failure, RetryAfter, Times, answer, pieces_of, stream
 
 __all__ = [
     "DEFAULT",
+    "REFUSED",
     "Action",
     "Answer",
     "Failure",
@@ -18,6 +19,7 @@ __all__ = [
     "Script",
     "Taken",
     "Times",
+    "Waiting",
     "answer",
     "pieces_of",
     "rule_of",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mock_server.matching import Question
 from mock_server.scenario.rules import Rule
-from mock_server.scenario.script import UNSCRIPTED, Script, Taken, state_name
+from mock_server.scenario.script import UNSCRIPTED, Script, Taken, Waiting, state_name
 from mock_server.scenario.steps import Failure
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: The state that every scenario starts in.
 START = "start"
+
+#: What the journal says answered where a strict account refused.
+REFUSED = "strict"
 
 #: Different requests of which an account remembers how often they came.
 REMEMBERED = 4096
@@ -228,14 +231,22 @@ class Scenario:
             f"qfkit strict mode: no rule and no step of the script wants this request; {nearest}. "
             "Add a rule with on(...) or a step with reply(...), or set strict = False (settings: unmatched: answer)"
         )
-        return Taken(Failure(code=400, message=message), "strict", near_misses=near)
+        return Taken(Failure(code=400, message=message), REFUSED, near_misses=near)
 
     # Reading
 
     def waiting(self) -> list[str]:
         """Steps that wait for a request, in words: the script's, then those of rules."""
+        return [each.step for each in self.waiting_steps()]
+
+    def waiting_steps(self) -> list[Waiting]:
+        """As `waiting`, with where each was written."""
         rules = sorted(self._rules, key=attrgetter("number"))
-        return [*self.script.waiting(), *(f"{rule}: {words}" for rule in rules for words in rule.script.waiting())]
+        of_rules = ((rule, each) for rule in rules for each in rule.script.waiting_steps())
+        return [
+            *self.script.waiting_steps(),
+            *(Waiting(f"{rule}: {each.step}", each.met, each.written_at) for rule, each in of_rules),
+        ]
 
     def unmet(self) -> list[str]:
         """Steps that no request has met, in words: the script's, then those of rules."""

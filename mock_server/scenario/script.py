@@ -36,6 +36,25 @@ class Taken:
 UNSCRIPTED = Taken(DEFAULT, "default")
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A step that waits for requests.
+
+    Attributes:
+        step: in words, and how many requests may still meet it: ``fail 18 x2``, ``reply '好' for ever``.
+        met: how many have met it.
+        written_at: file and line of the code that queued it; None where no code of the test did (configuration,
+            control API).
+    """
+
+    step: str
+    met: int = 0
+    written_at: tuple[str, int] | None = None
+
+    def __str__(self) -> str:
+        return self.step
+
+
 @dataclass(slots=True, eq=False)
 class _Step:
     """A step and how far it is. ``met`` counts this round of the loops around it, ``met_ever`` all rounds."""
@@ -43,6 +62,7 @@ class _Step:
     action: Action
     times: Times | None
     enter: str | None
+    written_at: tuple[str, int] | None
     met: int = 0
     met_ever: int = 0
 
@@ -52,6 +72,7 @@ class _Loop:
     """Back to the beginning. ``rounds`` counts those that are over."""
 
     times: Times
+    written_at: tuple[str, int] | None
     rounds: int = 0
 
 
@@ -75,7 +96,13 @@ class Script:
 
     # Writing
 
-    def add(self, action: Action, times: Times | None = None, enter: str | None = None) -> None:
+    def add(
+        self,
+        action: Action,
+        times: Times | None = None,
+        enter: str | None = None,
+        written_at: tuple[str, int] | None = None,
+    ) -> None:
         """Queue ``action`` for the next requests that no earlier step takes.
 
         Args:
@@ -83,17 +110,18 @@ class Script:
             times: how many requests meet it, from 1, or ``"forever"``; None is 1, unless the script's last step stays.
             enter: the state that the account is in once the last of them has met it; of a step that stays for ever,
                 once any of them has.
+            written_at: file and line of the code that queues it.
 
         Raises:
             ValueError: ``times`` or ``enter`` is none, or a step before it stays for ever.
         """
-        step = _Step(action, _checked(times), None if enter is None else state_name(enter))
+        step = _Step(action, _checked(times), None if enter is None else state_name(enter), written_at)
         with self._lock:
             self._check_reach(action.describe())
             self._steps.append(step)
             self.asks = self.asks or getattr(action, "source", None) is not None
 
-    def loop(self, times: Times = "forever") -> None:
+    def loop(self, times: Times = "forever", written_at: tuple[str, int] | None = None) -> None:
         """Play all steps so far again when they are through, ``times`` times in all.
 
         Raises:
@@ -104,7 +132,7 @@ class Script:
             self._check_reach("loop")
             if not self._steps:
                 raise ValueError("a loop repeats the steps before it, and there are none: write it after them")
-            self._steps.append(_Loop(times))
+            self._steps.append(_Loop(times, written_at))
 
     def enter(self, state: str) -> None:
         """Enter ``state`` after the step that was queued last, as with `add`.
@@ -203,29 +231,32 @@ class Script:
 
         What stays or comes again for ever is listed until it was met once.
         """
+        return [each.step for each in self.waiting_steps()]
+
+    def waiting_steps(self) -> list[Waiting]:
+        """As `waiting`, with where each was written."""
         with self._lock:
             self._current()
-            return [words for index in range(self._at, len(self._steps)) if (words := self._waits(index))]
+            found = (self._waits(each, index) for index, each in enumerate(self._steps) if index >= self._at)
+            return [each for each in found if each is not None]
 
     def unmet(self) -> list[str]:
         """Steps that no request has met, in words."""
         with self._lock:
             return [each.action.describe() for each in self._steps if isinstance(each, _Step) and not each.met_ever]
 
-    def _waits(self, index: int) -> str | None:
-        each = self._steps[index]
+    def _waits(self, each: _Step | _Loop, index: int) -> Waiting | None:
         if isinstance(each, _Loop):
             left = 0 if each.times == "forever" else each.times - each.rounds - 1
-            return f"loop x{left}" if left else None
+            return Waiting(f"loop x{left}", each.rounds, each.written_at) if left else None
         times = self._times(each)
         again = times is None or any(
             later.times == "forever" for later in self._steps[index:] if isinstance(later, _Loop)
         )
         if again and each.met_ever:
             return None
-        return (
-            f"{each.action.describe()} for ever" if times is None else f"{each.action.describe()} x{times - each.met}"
-        )
+        left_words = "for ever" if times is None else f"x{times - each.met}"
+        return Waiting(f"{each.action.describe()} {left_words}", each.met, each.written_at)
 
     def written(self) -> list[str]:
         """All steps in words, those that are through too."""

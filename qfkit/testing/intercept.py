@@ -51,7 +51,6 @@ class Interception:
         self.account = account
         self.hosts = tuple(hosts)
         self._server = server
-        self._since = server.state.clock.time()
         self._used = False
         # What a name resolves to is never connected to; it tells the names apart when a connection is asked for, with
         # the port that the program meant (anyio connects to the port it was given, not to one that was resolved).
@@ -95,15 +94,6 @@ class Interception:
     def requests(self) -> Entries:
         """What arrived for the account, oldest first."""
         return self.account.requests
-
-    @property
-    def strays(self) -> list[str]:
-        """Requests since the beginning that were let in for nobody, one line each with the reason."""
-        return [
-            f"of no account: {entry.method} {entry.path}: {entry.diagnosis or entry.auth_error or entry.status}"
-            for entry in self._server.requests
-            if entry.account is None and entry.time >= self._since
-        ]
 
     # Router
 

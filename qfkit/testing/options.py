@@ -116,6 +116,13 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("guard", False, "every test that uses a fixture of qfkit stays on this machine", _flag),
         Setting(
+            "strict",
+            True,
+            "steps of the script that no request met, and requests that no rule expected, fail a test that passed; "
+            '"script" or "requests" is for one of the two',
+            _one_of(True, False, "script", "requests"),
+        ),
+        Setting(
             "allow",
             (),
             "what a guarded test may reach: hosts, addresses, networks, each with :port if wanted",
@@ -129,7 +136,7 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting("hosts", (), "more hosts that qianfan_intercept sends to the mock", places="m"),
     )
-}  # fmt: skip - one row a line
+}
 
 _MARKED = [setting for setting in SETTINGS.values() if "m" in setting.places]
 

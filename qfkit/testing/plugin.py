@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from qfkit import Client
     from qfkit.testing.guard import Guard
     from qfkit.testing.intercept import Interception
+    from qfkit.testing.strict import Finding, Strict
 
 _ACCOUNT = pytest.StashKey["AccountHandle"]()
 _GUARD = pytest.StashKey["Guard"]()
-_INTERCEPTION = pytest.StashKey["Interception"]()
+#: The mock of the session, and how many requests it had seen when the test began.
+_SINCE = pytest.StashKey["tuple[MockServer, int]"]()
+#: The test has failed for what `strict` found, and need not hear it twice.
+_TOLD = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +43,8 @@ def pytest_report_header(config: pytest.Config) -> str:
     """Say which qfkit it is, and how the mock is set."""
     from qfkit import __version__  # noqa: PLC0415 - see the module's docstring
 
-    return f"qianfan: qfkit {__version__}, mock, seed {options.of_run(config, 'seed')}"
+    strict = "strict" if options.of_run(config, "strict") else "not strict"
+    return f"qianfan: qfkit {__version__}, mock, {strict}, seed {options.of_run(config, 'seed')}"
 
 
 @pytest.hookimpl(trylast=True)
@@ -84,9 +89,12 @@ def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> 
 
     ``qianfan_mock.fail(18, times=2).then.reply("ok")`` queues two refusals and an answer; ``qianfan_mock.requests`` is
     what arrived, with the verdict on each signature. No other test can see or disturb this account.
+
+    Strict: a test that passes though a step was never met, or a request came that none of its rules expected, fails.
+    ``@pytest.mark.qianfan(strict=False)`` relaxes a test, the ini value ``qianfan_strict = false`` all of them.
     """
-    account = qianfan_server.account()
-    request.node.stash[_ACCOUNT] = account
+    seen, account = qianfan_server.state.journal.count, qianfan_server.account()
+    request.node.stash[_ACCOUNT], request.node.stash[_SINCE] = account, (qianfan_server, seen)
     return account
 
 
@@ -133,7 +141,6 @@ def qianfan_intercept(
 
     keys, hosts = options.of_test(request.node, "keys"), options.of_test(request.node, "hosts")
     with intercept(qianfan_server, qianfan_mock, hosts=hosts) as interception:
-        request.node.stash[_INTERCEPTION] = interception
         try:
             yield interception.use(**keys) if keys else interception
         finally:
@@ -156,12 +163,26 @@ def qianfan_guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Fail a test that tried to leave its machine, even when the code under test kept that to itself."""
+    """Fail a test that passed though it tried to leave its machine, or whose script was not played."""
     result = yield
     watch = item.stash.get(_GUARD, None)
     if watch is not None and watch.refused:
         raise watch.refused[0]
+    if found := _unplayed(item, options.of_test(item, "strict")):
+        from qfkit.testing.strict import failure  # noqa: PLC0415 - for the unlucky
+
+        item.stash[_TOLD] = True
+        pytest.fail(failure(found), pytrace=False)
     return result
+
+
+def _unplayed(item: pytest.Item, strict: Strict) -> list[Finding]:
+    account = item.stash.get(_ACCOUNT, None)
+    if account is None or not strict:
+        return []
+    from qfkit.testing.strict import findings  # noqa: PLC0415 - see the module's docstring
+
+    return findings(account, strict, item.config.rootpath)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -170,8 +191,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     outcome: Any = yield
     report = outcome.get_result()
     account = item.stash.get(_ACCOUNT, None)
-    if account is not None and report.when == "call" and report.failed:
-        from qfkit.testing.reporting import TITLE, section  # noqa: PLC0415 - for the unlucky
+    if account is not None and report.failed:
+        from qfkit.testing.reporting import TITLE, Seen, section  # noqa: PLC0415 - for the unlucky
 
-        error = call.excinfo.value if call.excinfo else None
-        report.sections.append((TITLE, section(account, item.stash.get(_INTERCEPTION, None), error)))
+        server, since = item.stash[_SINCE]
+        seen = Seen(server, account, since, lambda: [] if _TOLD in item.stash else _unplayed(item, "script"))
+        report.sections.append((TITLE, section(seen, call.excinfo.value if call.excinfo else None)))
