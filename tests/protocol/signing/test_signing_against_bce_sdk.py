@@ -103,7 +103,7 @@ def cases(draw: st.DrawFn, *, all_bce_listed: bool) -> Case:
     )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(case=cases(all_bce_listed=True))
 def test_both_signers_agree_and_the_verifier_takes_it_as_sent(case: Case) -> None:
     signed = case.official()
@@ -111,7 +111,7 @@ def test_both_signers_agree_and_the_verifier_takes_it_as_sent(case: Case) -> Non
     assert verify_bce(case.request(signed), SECRET_KEY, now=case.timestamp).form == "as-sent"
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(case=cases(all_bce_listed=False))
 def test_the_verifier_takes_whatever_the_official_signer_signs(case: Case) -> None:
     from urllib.parse import quote_plus
