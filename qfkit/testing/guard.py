@@ -92,8 +92,8 @@ class Guard:
         ports = {port for pattern, port in self._allow if fnmatchcase(host, pattern)}
         self._known.update((address, port) for address in addresses for port in ports)
 
-    def connect(self, host: str, port: int, how: str) -> None:
-        """Let loopback and ``allow`` be reached.
+    def connect(self, host: str, port: int | None, how: str) -> None:
+        """Let loopback and ``allow`` be reached; without port, let its name be looked up.
 
         Raises:
             NetworkForbidden: it is elsewhere.

@@ -43,8 +43,8 @@ class Watch(Protocol):
         """``host``, which was let through, has these addresses."""
         ...
 
-    def connect(self, host: str, port: int, how: str) -> None:
-        """A packet is about to go to ``host``, mostly an address."""
+    def connect(self, host: str, port: int | None, how: str) -> None:
+        """A packet is about to go to ``host``, mostly an address; without port, to whoever knows the name of it."""
         ...
 
 
@@ -87,9 +87,14 @@ class _Network:
     def _table(self) -> Iterator[tuple[Any, str, Callable[[Any], Any]]]:
         yield socket, "getaddrinfo", self._getaddrinfo
         yield socket, "gethostbyname", self._gethostbyname
+        yield socket, "gethostbyname_ex", self._gethostbyname_ex
+        yield socket, "gethostbyaddr", self._gethostbyaddr  # getfqdn asks it
+        yield socket, "getnameinfo", self._getnameinfo
         yield socket.socket, "connect", self._connect
         yield socket.socket, "connect_ex", self._connect
         yield socket.socket, "sendto", self._sendto
+        if hasattr(socket.socket, "sendmsg"):  # not on Windows
+            yield socket.socket, "sendmsg", self._sendmsg
         if (uvloop := sys.modules.get("uvloop")) is not None:  # it resolves and connects in C
             yield uvloop.Loop, "getaddrinfo", self._loop_getaddrinfo
             yield uvloop.Loop, "create_connection", self._loop_create_connection
@@ -144,6 +149,35 @@ class _Network:
 
         return gethostbyname
 
+    def _gethostbyname_ex(self, real: Any) -> Any:
+        def gethostbyname_ex(host: Any) -> Any:
+            host, name = self._resolve(host, None, "gethostbyname_ex")
+            found = real(host)
+            self._told(name, found[2])
+            return found
+
+        return gethostbyname_ex
+
+    def _gethostbyaddr(self, real: Any) -> Any:
+        def gethostbyaddr(host: Any) -> Any:
+            self._ask_who(host, "gethostbyaddr")
+            return real(host)
+
+        return gethostbyaddr
+
+    def _getnameinfo(self, real: Any) -> Any:
+        def getnameinfo(address: Any, flags: int) -> Any:
+            if not flags & socket.NI_NUMERICHOST and isinstance(address, tuple) and address:
+                self._ask_who(address[0], "getnameinfo")
+            return real(address, flags)
+
+        return getnameinfo
+
+    def _ask_who(self, host: Any, how: str) -> None:
+        """The name of an address is about to be looked up."""
+        if (watch := self.watch) is not None and (name := spelled(host)) is not None:
+            watch.connect(name, None, how)
+
     def _connect(self, real: Any) -> Any:
         def connect(sock: socket.socket, address: Any) -> Any:
             if _is_ip(sock):
@@ -163,6 +197,14 @@ class _Network:
             return real(sock, data, *rest)
 
         return sendto
+
+    def _sendmsg(self, real: Any) -> Any:
+        def sendmsg(sock: socket.socket, buffers: Any, *rest: Any) -> Any:
+            if len(rest) == 3 and rest[2] is not None and _is_ip(sock):  # ancillary data, flags, address
+                rest = (*rest[:2], self._aim(rest[2], "sendmsg"))
+            return real(sock, buffers, *rest)
+
+        return sendmsg
 
     def _loop_getaddrinfo(self, real: Any) -> Any:
         async def getaddrinfo(loop: Any, host: Any, port: Any, **kwargs: Any) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from frameworks_helpers import GUARD
 
 from mock_server import MockServer
+from qfkit.testing.guard import Guard, guard
 
 HERE = Path(__file__).parent
 
@@ -69,8 +69,8 @@ async def _end_all() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _loopback_alone() -> Iterator[None]:
-    with GUARD.watch():
-        yield
-    strays, GUARD.strays = GUARD.strays, []
-    assert strays == [], f"connections beyond loopback: {strays}"
+def loopback() -> Iterator[Guard]:
+    """The frameworks stay on this machine, also where they keep quiet about it that they were stopped."""
+    with guard() as watch:
+        yield watch
+    assert watch.refused == []

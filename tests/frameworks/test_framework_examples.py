@@ -18,9 +18,10 @@ GUARDED = """
 import runpy, sys
 sys.path.insert(0, sys.argv[1])
 import frameworks_helpers
-with frameworks_helpers.GUARD.watch():
+from qfkit.testing.guard import guard
+with guard() as watch:
     runpy.run_path(sys.argv[2], run_name="__main__")
-assert frameworks_helpers.GUARD.strays == [], frameworks_helpers.GUARD.strays
+assert watch.refused == [], watch.refused
 """
 
 

@@ -1,29 +1,29 @@
-"""The guard itself: it lets loopback through, and stops and remembers the rest."""
+"""The guard that all of these tests stand under sees what the frameworks do."""
 
 from __future__ import annotations
 
-import socket
-
 import pytest
-import requests
-from frameworks_helpers import GUARD, needed
+from frameworks_helpers import needed
 
-needed("litellm")  # the hook stays with the process: only where frameworks are tested
+from qfkit.testing.guard import NetworkForbidden
 
+needed("litellm", "langchain_openai")
 
-def test_loopback_is_let_through(account):
-    assert requests.get(f"{account.url}/v2/models", timeout=10).status_code == 401
-
-
-@pytest.mark.parametrize("where", [("192.0.2.1", 80), ("2001:db8::1", 80)])
-def test_an_address_beyond_is_stopped(where):
-    family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
-    with socket.socket(family) as made, pytest.raises(OSError, match="asked for the network"):
-        made.connect(where)
-    assert str(where) in GUARD.strays.pop()
+FOREIGN = "http://192.0.2.7/v2"
 
 
-def test_a_name_is_not_even_looked_up():
-    with pytest.raises(OSError, match="asked for the network"):
-        socket.create_connection(("example.com", 80))
-    assert "example.com" in GUARD.strays.pop()
+def test_litellm_is_stopped(loopback):
+    import litellm
+
+    with pytest.raises(NetworkForbidden, match=r"tried to reach 192.0.2.7:80 \(connect\)"):
+        litellm.completion("openai/m", [{"role": "user", "content": "?"}], api_base=FOREIGN, api_key="k")
+    assert loopback.refused.pop().host == "192.0.2.7"
+
+
+def test_langchain_is_stopped_in_a_loop_too(loopback, run):
+    from langchain_openai import ChatOpenAI
+
+    model = ChatOpenAI(base_url=FOREIGN, api_key="k", model="m", max_retries=0)
+    with pytest.raises((NetworkForbidden, AttributeError)):  # LangChain 1 takes a group of errors for an answer
+        run(model.ainvoke("?"))
+    assert loopback.refused.pop().host == "192.0.2.7"

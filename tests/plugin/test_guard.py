@@ -129,6 +129,10 @@ def test_a_second_guard_is_refused():
         (lambda: socket.getaddrinfo("qfkit.invalid", 80), "getaddrinfo"),
         (lambda: socket.getaddrinfo(b"qfkit.invalid", 80), "getaddrinfo"),
         (lambda: socket.gethostbyname("qfkit.invalid"), "gethostbyname"),
+        (lambda: socket.gethostbyname_ex("qfkit.invalid"), "gethostbyname_ex"),
+        (lambda: socket.gethostbyaddr(FOREIGN), "gethostbyaddr"),
+        (lambda: socket.getfqdn("qfkit.invalid"), "gethostbyaddr"),
+        (lambda: socket.getnameinfo((FOREIGN, 80), 0), "getnameinfo"),
         (lambda: asyncio.run(asyncio.wait_for(asyncio.open_connection(FOREIGN, 80), 1)), "connect"),
         (lambda: asyncio.run(asyncio.wait_for(asyncio.open_connection("qfkit.invalid", 80), 1)), "getaddrinfo"),
     ],
@@ -182,6 +186,28 @@ def test_sockets(method, family, address):
 def test_datagrams(flags):
     with guard(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(NetworkForbidden):
         sock.sendto(b"?", *flags, (FOREIGN, 53))
+
+
+@pytest.mark.skipif(not hasattr(socket.socket, "sendmsg"), reason="no sendmsg here")
+def test_messages():
+    with guard(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(NetworkForbidden) as caught:
+        sock.sendmsg([b"?"], [], 0, (FOREIGN, 53))
+    assert "192.0.2.7:53 (sendmsg)" in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(socket.socket, "sendmsg"), reason="no sendmsg here")
+def test_what_stays_on_the_machine_is_not_asked_about():
+    with guard() as watch:
+        assert socket.gethostbyname_ex("localhost")[2]
+        assert socket.getnameinfo((FOREIGN, 80), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV) == (FOREIGN, "80")
+        assert socket.getfqdn("127.0.0.1")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here, socket.socket(here.family, here.type) as sock:
+            here.bind(("127.0.0.1", 0))
+            sock.sendmsg([b"to", b"gether"], [], 0, here.getsockname())
+            sock.connect(here.getsockname())
+            sock.sendmsg([b"connected"])
+            assert [here.recv(20), here.recv(20)] == [b"together", b"connected"]
+    assert watch.refused == []
 
 
 @pytest.mark.parametrize("host", [FOREIGN, "qfkit.invalid"])
