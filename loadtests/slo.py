@@ -63,7 +63,9 @@ _EXAMPLES: dict[Unit, str] = {
     "word": "pass",
 }
 
-_LINE = re.compile(r"\s*(?:(?P<scenario>[\w-]+)\s*:)?\s*(?P<measure>[^\s<>=:]*)\s*(?P<op>[<>=]+)?\s*(?P<limit>.*?)\s*")
+_LINE = re.compile(
+    r"\s*(?:(?P<scenario>[\w-]+)\s*:)?\s*(?P<measure>[^\s<>=:]*)\s*(?P<op>[<>=]+)?\s*(?P<limit>.*?)\s*", re.DOTALL
+)
 _NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\s\d.*]*)\s*(?:\*\s*(?P<other>\w*))?")
 
 
