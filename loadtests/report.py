@@ -1,38 +1,53 @@
-"""What was measured, as data, and the data as a table. Pure."""
+"""What was measured, as data: format 2 of the report. Pure.
+
+`docs/load-testing.md` says what each member means; `loadtests.reporting` turns the data into a table and a page.
+"""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any, NamedTuple
 
 from loadtests.measures import Histogram
 from loadtests.tally import Failure, Ledger, Tally
+from loadtests.timeline import Cell
 from qfkit.protocol.errors import find
 
 #: Version of the data's shape: raised when a member changes its meaning.
-FORMAT = 1
-QUANTILES = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
+FORMAT = 2
+QUANTILES = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 
 #: Above this share of a core, a generator's own queueing shows in what it measures.
 BUSY = 0.85
 
-#: Name of a duration -> how the table calls it, and what it is.
-_TITLES = {
-    "latency": ("latency", "sent to end of answer"),
-    "headers": ("headers", "sent to head of answer"),
-    "first_byte": ("first byte", "sent to first bytes of the body"),
-    "first_chunk": ("first chunk", "sent to first event"),
-    "first_reasoning": ("reasoning", "sent to first reasoning"),
-    "ttft": ("TTFT", "sent to first content"),
-    "itl": ("ITL", "each gap between content chunks"),
-    "tpot": ("TPOT", "mean gap of each call"),
-    "e2e": ("E2E", "sent to last content"),
-    "failed": ("failed calls", "sent to failure"),
-}
+#: Significant bits of the cells of ``histograms``: a cell is at most 0.8 % wide.
+_CELL_BITS = 8
+
+_TIMED = ("planned", "sent", "admitted", "attempts", "ok", "failed", "good")
+
+#: Members that other parts of a run fill in, and that are None when there was no such part.
+SECTIONS = ("calibration", "reconciliation", "verdict", "backoff", "outage", "ceiling", "soak")
 
 
 class Setting(NamedTuple):
-    """What the run was, for the head of the report."""
+    """What the run was, for the head of the report.
+
+    Attributes:
+        host: base URL of the service.
+        dialect: API family, or several.
+        model: None for the client's default.
+        users: how many at once.
+        run_time: seconds that were asked for.
+        seed: of all choices.
+        attempts: requests of one call at most.
+        client: ``qfkit``, ``sdk``, ``openai``, or the path of a factory.
+        load: ``{"model": "closed"}``, or an open model with what it needs.
+        warmup: seconds at the beginning whose calls are in no figure.
+        started: when, in ISO 8601.
+        good_slos: the SLOs that a call must meet to count for goodput; empty: it must end well.
+    """
 
     host: str
     dialect: str
@@ -41,42 +56,115 @@ class Setting(NamedTuple):
     run_time: float | None
     seed: int
     attempts: int
+    client: str = "qfkit"
+    load: Mapping[str, Any] = {"model": "closed"}
+    warmup: float = 0.0
+    started: str | None = None
+    good_slos: Sequence[str] = ()
 
 
-def build(ledger: Ledger, setting: Setting) -> dict[str, Any]:
-    """The report as JSON-ready data. Durations are in milliseconds, of nearest rank, each with its count."""
+def build(ledger: Ledger, setting: Setting, **sections: Any) -> dict[str, Any]:
+    """The report as JSON-ready data. Durations are in milliseconds, of nearest rank, each with its count.
+
+    Args:
+        ledger: what was measured.
+        setting: what the run was.
+        sections: those of `SECTIONS` that the run has, and ``notes`` and ``limits_reached``, lists of sentences.
+    """
+    described = setting._asdict()
+    good_slos = list(described.pop("good_slos"))
     return {
         "format": FORMAT,
-        **setting._asdict(),
-        "scenarios": {name: _scenario(tally) for name, tally in ledger.tallies.items()},
+        "qfkit": _version("qfkit"),
+        "locust": _version("locust"),
+        "python": platform.python_version(),
+        **described,
+        "load": dict(setting.load),
+        "scenarios": {name: _scenario(tally, good_slos) for name, tally in ledger.tallies.items()},
         "generators": {name: round(share, 3) for name, share in ledger.generators.items()},
         "lost_workers": list(ledger.lost),
+        **dict.fromkeys(SECTIONS),
+        "notes": [],
+        "limits_reached": [],
+        "slos": [],
+        "exit": None,
+        **sections,
     }
 
 
-def _scenario(tally: Tally) -> dict[str, Any]:
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _scenario(tally: Tally, good_slos: list[str]) -> dict[str, Any]:
     seconds = tally.seconds
+    rows = list(tally.timeline.rows())
     return {
         "calls": tally.calls,
         "ok": tally.ok,
         "failed": tally.failed,
         "cut_off": tally.cut_off,
+        "warmup_calls": tally.warmup_calls,
         "requests": tally.requests,
         "attempts": tally.attempts,
         "token_requests": tally.token_requests,
+        "amplification": round(tally.attempts / calls, 4) if (calls := tally.calls + tally.cut_off) else None,
         "seconds": round(seconds, 3),
-        "qps": round(tally.calls / seconds, 2) if seconds else 0.0,
-        "ok_qps": round(tally.ok / seconds, 2) if seconds else 0.0,
+        "qps": _rate(tally.calls, seconds),
+        "ok_qps": _rate(tally.ok, seconds),
+        "goodput": {
+            "good": tally.good,
+            "rate": _rate(tally.good, seconds),
+            "share": round(tally.good / tally.calls, 5) if tally.calls else None,
+            "slos": good_slos,
+        },
+        "late": _row(tally.late, 1000) if tally.late.count else None,
         "content_chunks": tally.chunks,
+        "tokens": {
+            "output": tally.output_tokens,
+            "prompt": tally.prompt_tokens,
+            "per_second": _rate(tally.output_tokens, seconds),
+            "per_request": _row(tally.rates, 1) if tally.rates.count else None,
+            "source": {"server": tally.tokens_server, "estimated": tally.tokens_estimated},
+        },
         "failures": [_failure(tally, failure) for failure in tally.failures()],
-        "milliseconds": {name: _durations(histogram) for name, histogram in tally.durations.items() if histogram.count},
+        "milliseconds": {name: _row(one, 1000) for name, one in tally.durations.items() if one.count},
+        "histograms": {
+            name: [list(cell) for cell in one.cells(_CELL_BITS)] for name, one in tally.durations.items() if one.count
+        },
+        "waits": {str(number): _row(one, 1000) for number, one in sorted(tally.waits.items()) if one.count},
+        "timeline_start": rows[0][0] if rows else None,
+        "timeline_width": tally.timeline.width,
+        "timeline": list(_timeline(rows)),
     }
+
+
+def _rate(count: int, seconds: float) -> float:
+    return round(count / seconds, 2) if seconds else 0.0
+
+
+def _timeline(rows: Sequence[tuple[int, Cell]]) -> Iterator[dict[str, Any]]:
+    """Counts and percentiles by time; stretches in which nothing happened are left out."""
+    for moment, cell in rows:
+        counts = {name: getattr(cell, name) for name in _TIMED}
+        medians = _medians("latency", cell.latency) | _medians("ttft", cell.ttft)
+        yield {"second": moment - rows[0][0], **counts, **medians}
+
+
+def _medians(name: str, histogram: Histogram) -> dict[str, float | None]:
+    values: list[float] = histogram.quantiles(0.5, 0.95)
+    p50, p95 = (round(value * 1000, 3) for value in values) if values else (None, None)
+    return {f"{name}_p50": p50, f"{name}_p95": p95}
 
 
 def _failure(tally: Tally, failure: Failure) -> dict[str, Any]:
     return {
         "status": failure.status,
         "code": failure.code,
+        "phase": failure.phase,
         "what": failure.what or _meaning(failure),
         "calls": tally.call_failures[failure],
         "attempts": tally.attempt_failures[failure],
@@ -89,92 +177,10 @@ def _meaning(failure: Failure) -> str:
     return known[0].message or known[0].meaning if known else ""
 
 
-def _durations(histogram: Histogram) -> dict[str, float | int]:
+def _row(histogram: Histogram, factor: float) -> dict[str, float | int]:
+    """Count, mean and quantiles; ``factor`` turns what the histogram counts in seconds into the unit that is shown."""
     values = histogram.quantiles(*QUANTILES.values())
     mean = histogram.mean
     assert mean is not None
-    milliseconds = {name: round(value * 1000, 3) for name, value in zip(QUANTILES, values, strict=True)}
-    return {"count": histogram.count, "mean": round(mean * 1000, 3), **milliseconds}
-
-
-def render(report: Mapping[str, Any]) -> str:
-    """The report for a terminal, without a line break at its end."""
-    blocks = ["\n".join(_block(report, name, data)) for name, data in report["scenarios"].items()]
-    notes = [f"Note: {note}" for note in notes_of(report)]
-    if not blocks:
-        blocks = [f"Nothing was sent to {report['host']}."]
-    return "\n\n".join([*blocks, "\n".join(notes)] if notes else blocks)
-
-
-def notes_of(report: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader must know before trusting the figures."""
-    for worker in report["lost_workers"]:
-        yield f"worker {worker} never sent its last figures: what it measured at the end is missing."
-    busy = max(report["generators"].values(), default=0.0)
-    if busy >= BUSY:
-        yield (
-            f"the load generator used {busy:.0%} of a core and was itself a limit: its queueing is in these times. "
-            "Take fewer users, or more processes (locust --processes)."
-        )
-    for name, data in report["scenarios"].items():
-        silent = data["ok"] - data["milliseconds"].get("ttft", {"count": 0})["count"]
-        if name == "stream" and silent:
-            yield f"streams without any content: {silent}. They ended well, and have no TTFT."
-        if data["cut_off"]:
-            yield f"calls cut off at the end: {data['cut_off']}. They were still under way, and are in no duration."
-
-
-def _block(report: Mapping[str, Any], name: str, data: Mapping[str, Any]) -> Iterator[str]:
-    model = f", {report['model']}" if report["model"] else ""
-    retries = f"up to {report['attempts']} attempts a call" if report["attempts"] > 1 else "no retries"
-    who = f"{report['users']} users, seed {report['seed']}, {retries}"
-    yield f"{name}: {report['dialect']}{model} at {report['host']}, {who}"
-    yield ""
-    yield (
-        f"calls     {data['calls']} in {data['seconds']:.1f} s: {data['ok']} ok, {data['failed']} failed"
-        + (f", {data['cut_off']} cut off" if data["cut_off"] else "")
-    )
-    tokens = f", {data['token_requests']} for tokens" if data["token_requests"] else ""
-    yield f"requests  {data['requests']} sent: {data['attempts']} attempts{tokens}"
-    good = f", {data['ok_qps']:.1f} of them ok" if data["failed"] else ""
-    yield f"QPS       {data['qps']:.1f} calls a second{good}"
-    if data["failures"]:
-        yield ""
-        yield from _table(("HTTP", "code", "calls", "attempts", "failure"), _failure_rows(data["failures"]), left={4})
-    if data["milliseconds"]:
-        yield ""
-        head = ("milliseconds", "count", "mean", *QUANTILES, "")
-        rows = [
-            (title, str(row["count"]), *(_figure(row[column]) for column in ("mean", *QUANTILES)), what)
-            for key, (title, what) in _TITLES.items()
-            if (row := data["milliseconds"].get(key))
-        ]
-        yield from _table(head, rows, left={0, len(head) - 1})
-
-
-def _failure_rows(failures: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    return [
-        (
-            "-" if row["status"] is None else str(row["status"]),
-            "-" if row["code"] is None else str(row["code"]),
-            str(row["calls"]),
-            str(row["attempts"]),
-            row["what"],
-        )
-        for row in failures
-    ]
-
-
-def _figure(milliseconds: float) -> str:
-    """Three digits: what lies below is noise."""
-    digits = 0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2
-    return f"{milliseconds:.{digits}f}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: set[int]) -> Iterator[str]:
-    """Columns under their heads; those in ``left`` start at the left, all others end at the right."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        columns = enumerate(zip(row, widths, strict=True))
-        cells = (cell.ljust(width) if index in left else cell.rjust(width) for index, (cell, width) in columns)
-        yield "  ".join(cells).rstrip()
+    shown = {name: round(value * factor, 3) for name, value in zip(QUANTILES, values, strict=True)}
+    return {"count": histogram.count, "mean": round(mean * factor, 3), **shown}

@@ -24,8 +24,8 @@ import msgspec
 from locust.env import Environment
 from locust.runners import LocalRunner
 
-from loadtests import report
 from loadtests.plan import Plan, PlanError
+from loadtests.reporting import terminal
 from loadtests.session import rehearse
 from loadtests.tally import Ledger
 from loadtests.users import ChatUser, QianfanUser, StreamUser
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     run = Run(plan)
     ledger, signum = run.to_its_end()
     data = run.bench.report(ledger)
-    sys.stdout.write(f"{json.dumps(data, ensure_ascii=False) if plan.as_json else report.render(data)}\n")
+    sys.stdout.write(f"{json.dumps(data, ensure_ascii=False) if plan.as_json else terminal.render(data)}\n")
     if code := run.environment.process_exit_code:
         return int(code)
     if signum:

@@ -29,6 +29,7 @@ from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
 from loadtests import report
 from loadtests.plan import GRACE, PlanError, Traffic
 from loadtests.recorder import Recorder
+from loadtests.reporting import terminal
 from loadtests.session import Gate, rehearse
 from loadtests.tally import Ledger
 from qfkit.client import ConfigurationError
@@ -300,6 +301,6 @@ def _tell(environment: Environment, bench: Bench) -> None:
     options = environment.parsed_options
     data = bench.report()
     out = sys.stderr if getattr(options, "json", False) else sys.stdout  # Locust's own JSON has stdout to itself
-    out.write(f"\n{report.render(data)}\n")
+    out.write(f"\n{terminal.render(data)}\n")
     if file := getattr(options, "report_json", ""):
         Path(file).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", "utf-8")

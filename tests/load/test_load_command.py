@@ -76,6 +76,7 @@ def test_without_locust_it_says_what_to_install(monkeypatch):
 
 def test_only_what_runs_the_load_imports_locust():
     modules = ["measures", "outcomes", "plan", "recorder", "report", "samples", "session", "tally", "timeline"]
+    modules += ["slo", "slo_results", "ending", "reporting.terminal"]
     code = f"""
 import sys, loadtests
 assert not [name for name in sys.modules if name.startswith("loadtests.")]

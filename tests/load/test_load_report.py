@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from load_reports import full_report
 
 from loadtests.measures import StreamTimer
-from loadtests.report import Setting, build, notes_of, render
+from loadtests.report import Setting, build
+from loadtests.reporting.terminal import render
+from loadtests.reporting.words import notes_of
 from loadtests.samples import Attempted, Sample
 from loadtests.tally import Ledger
 
@@ -96,17 +99,71 @@ def test_the_table_of_a_stream():
 def test_the_table_of_failures():
     text = render(build(failed_ledger(), SETTING))
     assert "calls     4 in 1.0 s: 1 ok, 3 failed" in text
-    assert "requests  8 sent: 7 attempts, 1 for tokens" in text
+    assert "requests  8 sent: 7 attempts, 1.75 a call, 1 for tokens" in text
     assert "QPS       4.0 calls a second, 1.0 of them ok" in text
     lines = [line.split() for line in text.splitlines()]
-    assert ["-", "-", "1", "2", "ConnectionFailed"] in lines
-    assert any(line[:4] == ["429", "18", "2", "4"] for line in lines)
+    assert ["-", "-", "connect", "1", "2", "ConnectionFailed"] in lines
+    assert any(line[:5] == ["429", "18", "body", "2", "4"] for line in lines)
 
 
 def test_retries_and_the_model_are_named():
     setting = SETTING._replace(dialect="v2", model="ernie-4.0-8k", attempts=3)
     assert "v2, ernie-4.0-8k at " in render(build(stream_ledger(), setting))
     assert "up to 3 attempts a call" in render(build(stream_ledger(), setting))
+
+
+def test_the_table_of_everything():
+    text = render(full_report())
+    for words in (
+        "poisson arrivals, 20 calls a second, seed 7, up to 3 attempts a call",
+        "good calls a second, 90.1% of all (ttft.p95<500ms)",
+        "tokens    20097 output, 331 a second; 28.5 a second within a call at the median (by the server: 1181 calls)",
+        "late      sent after the intended moment: p50 ",
+        "waits     before attempt 2: min ",
+        "reconciled  planned 1228 = sent 1228 = recorded 1228 = seen 1228",
+        "calibrated  own error at the median: at rest TTFT 0.41 ms, ITL 0.08 ms; under this load TTFT 1.90 ms, ITL",
+        "(line 5 ms): kept",
+        "outage    back at 95 %",
+        "MISSED  ttft.p95<500ms        ttft.p95 was 533 ms; asked: less than 500 ms",
+        "met     verdict=pass          the verdict was pass",
+        "Note: made up",
+        "exit code 1: SLO missed: ttft.p95<500ms: ttft.p95 was 533 ms",
+        "also (1): SLO missed: goodput>0.95*offered",
+    ):
+        assert words in text
+
+
+def test_what_is_wrong_with_the_measurement_stands_in_the_table():
+    report = full_report() | {
+        "calibration": {"at_rest": {"ttft_p50_error_ms": 9.0, "itl_p50_error_ms": 0.1}, "at_load": None, "ok": False},
+        "reconciliation": {"planned": 9, "sent": 8, "ok": False, "differences": ["one was never sent"]},
+        "limits_reached": ["at most 10 calls may be in flight"],
+    }
+    text = render(report)
+    assert "at rest TTFT 9.00 ms, ITL 0.10 ms (line 5 ms): NOT KEPT" in text
+    assert "planned 9, sent 8: DIFFER: one was never sent" in text
+    assert "Note: at most 10 calls may be in flight" in text
+
+
+def test_variants_of_other_tools_stand_below_under_their_names():
+    report = full_report()
+    row = report["scenarios"]["stream"]["milliseconds"]["tpot"] | {"definition": "(e2e - ttft) / (tokens - 1)"}
+    report["scenarios"]["stream"]["variants"] = {"tpot (vllm)": row}
+    [line] = [line for line in render(report).splitlines() if line.startswith("tpot (vllm)")]
+    assert line.endswith("(e2e - ttft) / (tokens - 1)")
+
+
+def test_cells_and_seconds_add_up_to_the_calls():
+    data = full_report()["scenarios"]["stream"]
+    for name, row in data["milliseconds"].items():
+        assert sum(count for _, _, count in data["histograms"][name]) == row["count"]
+    assert all(high - low <= low / 128 for cells in data["histograms"].values() for low, high, _ in cells)
+    timeline = data["timeline"]
+    assert sum(row["planned"] for row in timeline) == data["calls"]
+    assert sum(row["ok"] for row in timeline) == data["ok"]
+    assert sum(row["good"] for row in timeline) == data["goodput"]["good"]
+    assert sum(row["attempts"] for row in timeline) == data["attempts"]
+    assert timeline[0]["second"] == 0
 
 
 def test_nothing_sent():
