@@ -6,7 +6,7 @@ of the run. Both read from the account's journal what came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import uuid4
 
@@ -14,8 +14,8 @@ import msgspec
 
 from loadtests.control import Account, Control, Seen
 from loadtests.plan import PlanError, seconds_of
-from loadtests.recovery import outage_section
-from loadtests.served import backoff_section
+from loadtests.recovery import outage_lines, outage_section
+from loadtests.served import backoff_lines, backoff_section
 from qfkit.grading import declared
 from qfkit.protocol.dialects import InferenceDialect
 
@@ -246,7 +246,7 @@ class Stage:
             )
         verdict = account.verdict(self.play.schedule)
         verdict.pop("calls", None)  # a row for each call; the figures above say more
-        return {
+        section = {
             "client": self.play.client,
             "dialect": self._dialect,
             "attempts_per_call": self.play.attempts,
@@ -256,3 +256,7 @@ class Stage:
             **more,
             "verdict": verdict,
         }
+        return {"lines": list(_LINES[self.name](section)), **section}
+
+
+_LINES: dict[Name, Callable[[Mapping[str, Any]], Iterator[str]]] = {"backoff": backoff_lines, "outage": outage_lines}

@@ -16,11 +16,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from loadtests.control import Seen
-from loadtests.served import Served, calls_of, milliseconds, rate, waits_of
+from loadtests.served import Served, calls_of, milliseconds, rate, told, waits_lines, waits_of
 
 #: Share of the baseline that is recovered.
 SHARE = 0.95
@@ -198,3 +198,35 @@ def curve(calls: Sequence[Served], window: tuple[float, float], span: tuple[floa
         for place in (range(min(rows), max(rows) + 1) if rows else ())
         for row in (rows.get(place, Counter()),)
     ]
+
+
+def outage_lines(section: Mapping[str, Any]) -> Iterator[str]:
+    """What a person should read of `outage_section`."""
+    if section["window"] is None:
+        yield section["why"]
+        return
+    fault = ", ".join(f"{name} {value}" for name, value in section["fault"].items() if name != "times")
+    yield f"{section['seconds']:.1f} s of {fault}; before it {section['baseline_goodput']:.1f} good calls/s"
+    ratio = f", {section['storm_ratio']:.1f} times the usual" if section["storm_ratio"] else ""
+    at = "" if section["storm_peak_at"] is None else f" at {section['storm_peak_at']:+.1f} s"
+    yield (
+        f"storm: at most {section['storm_peak']} attempts in a second{at}{ratio} "
+        f"(during {section['storm_during']}, after {section['storm_after']})"
+    )
+    if section["herd"] is None:
+        yield "herd: too few retries in any second to tell"
+    else:
+        one = section["herd"]
+        chance = "" if one["p"] is None else f", p {one['p']:g}"
+        most = f"at most {one['largest']} in {one['part_ms']:g} ms"
+        yield f"herd: dispersion {one['dispersion']:.2f} (1 is by chance{chance}), {most}"
+    if section["recovered"]:
+        yield f"recovered to {SHARE:.0%} of that {section['recovery_seconds']:.2f} s after the fault's end"
+    else:
+        yield f"never came back to {SHARE:.0%} of that while calls were made"
+    struck = section["struck"]
+    late = struck["answered_after"]
+    slow = f", the last one {told(late['max'])} after its end" if late["count"] else ""
+    yield f"struck {struck['calls']} calls: {struck['answered']} answered{slow}, {struck['given_up']} given up"
+    yield f"wasted attempts {section['wasted_attempts']}"
+    yield from waits_lines(section["waits"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -17,7 +17,10 @@ from loadtests.control import Seen
 from loadtests.measures import Histogram
 from qfkit.grading import declared
 
-QUANTILES = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+QUANTILES = {"min": 0.0, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "max": 1.0}
+
+#: Limit of a quota -> seconds that it is for.
+_PER = {"qps": 1.0, "rpm": 60.0}
 
 
 def tagged(prompt: str, tag: str) -> str:
@@ -101,6 +104,7 @@ def backoff_section(
     answered = sum(call.answer is not None for call in calls)
     return {
         "quota": dict(quota),
+        "quota_rate": min((quota[name] / per for name, per in _PER.items() if name in quota), default=None),
         "seconds": round(seconds, 3),
         "offered": {"calls": len(calls), "rate": rate(len(calls), seconds)},
         "attempts": {"count": len(attempts), "rate": rate(len(attempts), seconds)},
@@ -164,3 +168,38 @@ def _timeline(calls: Sequence[Served], start: float) -> list[dict[str, Any]]:
         {"second": second, **{name: rows.get(second, Counter())[name] for name in ("offered", "attempts", "admitted")}}
         for second in (range(min(rows), max(rows) + 1) if rows else ())
     ]
+
+
+def told(milliseconds: float) -> str:
+    """A time for people."""
+    return f"{milliseconds / 1e3:.2f} s" if milliseconds >= 1000 else f"{milliseconds:.0f} ms"
+
+
+def waits_lines(waits: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """A line for the waits before each attempt."""
+    for number, row in waits.items():
+        parts = []
+        if row["count"]:
+            parts.append(f"{row['count']} of its own, p50 {told(row['p50'])}, {told(row['min'])} to {told(row['max'])}")
+        if row["asked"]:
+            parts.append(f"{row['asked']} as the service asked (Retry-After)")
+        if row["declared"]:
+            parts.append(f"declared {told(row['declared'][0])} to {told(row['declared'][1])}")
+        yield f"waits before attempt {number}: {'; '.join(parts)}"
+
+
+def backoff_lines(section: Mapping[str, Any]) -> Iterator[str]:
+    """What a person should read of `backoff_section`."""
+    offered, attempts, admitted = section["offered"], section["attempts"], section["admitted"]
+    quota = ", ".join(f"{name} {limit:g}" for name, limit in section["quota"].items())
+    share = f", {admitted['rate'] / section['quota_rate']:.0%} of it" if section["quota_rate"] else ""
+    yield f"quota {quota}: admitted {admitted['count']} ({admitted['rate']:.2f}/s{share}), refused {section['refused']}"
+    sent = f"{attempts['count']} attempts ({attempts['rate']:.2f}/s)"
+    yield f"offered {offered['calls']} calls ({offered['rate']:.2f}/s) in {sent}"
+    yield f"answered {section['answered']}, given up {section['given_up']}"
+    if section["amplification"] is not None:
+        per = section["attempts_per_answer"]
+        yield f"amplification {section['amplification']:.2f} attempts a call" + (
+            f", {per:.2f} an answer" if per else ""
+        )
+    yield from waits_lines(section["waits"])
