@@ -91,6 +91,12 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def _environment() -> dict[str, str]:
+    """Of what is measured: our code, compiled once as an installed package is, whatever the shell says."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT)}
+
+
 @contextlib.contextmanager
 def running(launch: Launch, cores: Cores) -> Iterator[Server]:
     """A server for the length of a ``with`` block.
@@ -99,7 +105,7 @@ def running(launch: Launch, cores: Cores) -> Iterator[Server]:
         NotStarted: it ended, or did not answer rightly in time.
     """
     port = free_port()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **launch.environment(port)}
+    environment = {**_environment(), **launch.environment(port)}
     with tempfile.TemporaryFile() as said:
         with cores.on(cores.server):
             start = time.perf_counter()
@@ -196,7 +202,7 @@ def output_of(command: Sequence[str], cores: Cores, timeout: float) -> str:
             text=True,
             timeout=timeout,
             check=False,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=_environment(),
         )
     if done.returncode:
         words = (done.stderr or done.stdout).strip().splitlines()

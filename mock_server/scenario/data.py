@@ -11,7 +11,6 @@ from mock_server import scenario
 from mock_server.answers.kinds import Corpus, Echo, read_text
 from mock_server.answers.kinds import Sequence as Texts
 from mock_server.answers.refusals import refusal
-from mock_server.answers.tools import CallTool
 from mock_server.faults.options import OptionError, UnknownOption
 from mock_server.scenario.steps import Action, Times
 from qfkit.protocol.errors import UnknownErrorCode
@@ -129,6 +128,8 @@ class CallToolStep(_Written, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def action(self, options: dict[str, Any]) -> Action:
         """What the step does."""
+        from mock_server.answers.tools import CallTool  # noqa: PLC0415 - nor a maker of JSON by schema
+
         return scenario.answer(None, options, source=CallTool(self.call_tool, self.arguments))
 
 
