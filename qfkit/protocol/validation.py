@@ -107,9 +107,9 @@ def decode_object(dialect: str, body: bytes) -> Json | Problem:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return _problem(dialect, "json")
+        return problem_of(dialect, "json")
     if not isinstance(value, dict):
-        return _problem(dialect, "type")
+        return problem_of(dialect, "type")
     return value
 
 
@@ -124,7 +124,7 @@ def validate(dialect: str, operation: str, body: Json, *, model: Model | None = 
         size: bytes of the body as sent, for the limit of 32 KB of text_generation.
     """
     if dialect == "text_generation" and size > MAX_REQUEST_BYTES:
-        return _problem(dialect, "size", limit=MAX_REQUEST_BYTES)
+        return problem_of(dialect, "size", limit=MAX_REQUEST_BYTES)
     fields = FIELDS.get((dialect, operation), ())
     for field in fields:
         if problem := _check_type(dialect, field, body.get(field.name)):
@@ -137,9 +137,18 @@ def validate(dialect: str, operation: str, body: Json, *, model: Model | None = 
     return _check_lengths(dialect, body, model)
 
 
-def _problem(
+def problem_of(
     dialect: str, kind: str, text: str | None = None, *, field: str | None = None, **values: object
 ) -> Problem:
+    """The refusal as a dialect says it.
+
+    Args:
+        dialect: ``text_generation``, ``v1`` or ``v2``.
+        kind: what is wrong, a key of `CODES`.
+        text: which words, a key of `TEXTS`; None for those of ``kind``.
+        field: the JSON field at fault.
+        values: what the words have places for.
+    """
     template = TEXTS.get(f"{dialect} {text or kind}") or TEXTS[text or kind]
     return Problem(CODES[dialect][kind], template.format(name=field, **values), field)
 
@@ -149,63 +158,63 @@ def _check_type(dialect: str, field: Field, value: object) -> Problem | None:
         return None
     if value is None or (value == "" and field.required):
         text = field.name if field.name in {"model", "messages"} else "missing"
-        return _problem(dialect, "missing", text, field=field.name)
+        return problem_of(dialect, "missing", text, field=field.name)
     wanted = _KINDS[field.kind]
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
-        return _problem(dialect, "type", field=field.name)
+        return problem_of(dialect, "type", field=field.name)
     if isinstance(value, list) and field.kind in {"strings", "text_or_strings"}:
         if not all(isinstance(item, str) for item in value):
-            return _problem(dialect, "type", field=field.name)
+            return problem_of(dialect, "type", field=field.name)
         if field.required and not value:
-            return _problem(dialect, "missing", "missing", field=field.name)
+            return problem_of(dialect, "missing", "missing", field=field.name)
     return None
 
 
 def _check_messages(dialect: str, messages: list[Any]) -> Problem | None:
     if not messages:
-        return _problem(dialect, "messages", "messages", field="messages")
+        return problem_of(dialect, "messages", "messages", field="messages")
     if not all(isinstance(message, dict) for message in messages):
-        return _problem(dialect, "type", field="messages")
+        return problem_of(dialect, "type", field="messages")
     check = _v2_message if dialect == "v2" else _v1_message
     if dialect != "v2" and len(messages) % 2 == 0:
-        return _problem(dialect, "messages", "odd", field="messages")
+        return problem_of(dialect, "messages", "odd", field="messages")
     for index, message in enumerate(messages):
         if problem := check(dialect, index, message):
             return problem
     if dialect != "v2" and not content_text(messages[-1].get("content")).strip():
-        return _problem(dialect, "content", "content", field="messages")
+        return problem_of(dialect, "content", "content", field="messages")
     return None
 
 
 def _v1_message(dialect: str, index: int, message: Mapping[str, Any]) -> Problem | None:
     role, content = message.get("role"), message.get("content")
     if index == 0 and role == "function":
-        return _problem(dialect, "messages", "first role", field="messages")
+        return problem_of(dialect, "messages", "first role", field="messages")
     if index % 2 == 0 and role not in ("user", "function"):
-        return _problem(dialect, "messages", "even role", field="messages")
+        return problem_of(dialect, "messages", "even role", field="messages")
     if index % 2 == 1 and role != "assistant":
-        return _problem(dialect, "messages", "odd role", field="messages")
+        return problem_of(dialect, "messages", "odd role", field="messages")
     if content is not None and not isinstance(content, str):
-        return _problem(dialect, "type", field="messages")
+        return problem_of(dialect, "type", field="messages")
     if not content and not (role == "assistant" and message.get("function_call")):
-        return _problem(dialect, "content", "content", field="messages")
+        return problem_of(dialect, "content", "content", field="messages")
     if role == "function" and not message.get("name"):
-        return _problem(dialect, "content", "name", field="messages")
+        return problem_of(dialect, "content", "name", field="messages")
     return None
 
 
 def _v2_message(dialect: str, _index: int, message: Mapping[str, Any]) -> Problem | None:
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or role not in V2_ROLES:
-        return _problem(dialect, "messages", "v2 role", field="messages")
+        return problem_of(dialect, "messages", "v2 role", field="messages")
     if content is not None and not isinstance(content, (str, list)):
-        return _problem(dialect, "type", field="messages")
+        return problem_of(dialect, "type", field="messages")
     if isinstance(content, list) and not all(isinstance(part, dict) and "type" in part for part in content):
-        return _problem(dialect, "type", field="messages")
+        return problem_of(dialect, "type", field="messages")
     if role == "tool" and not message.get("tool_call_id"):
-        return _problem(dialect, "content", "tool_call_id", field="messages")
+        return problem_of(dialect, "content", "tool_call_id", field="messages")
     if not content and not (role == "assistant" and message.get("tool_calls")):
-        return _problem(dialect, "content", "content", field="messages")
+        return problem_of(dialect, "content", "content", field="messages")
     return None
 
 
@@ -216,16 +225,16 @@ def _check_range(dialect: str, field: Field, value: Any, model: Model | None) ->
     if field.kind in {"integer", "number"}:
         return _check_number(dialect, field, value)
     if field.choices and value not in field.choices:
-        return _problem(dialect, "range", "choice", field=field.name, choices=",".join(field.choices))
+        return problem_of(dialect, "range", "choice", field=field.name, choices=",".join(field.choices))
     if field.max_items is not None and isinstance(value, list) and len(value) > field.max_items:
         if field.name == "documents":
-            return _problem(dialect, "documents", field=field.name)
-        return _problem(dialect, "range", "length", field=field.name, limit=field.max_items)
+            return problem_of(dialect, "documents", field=field.name)
+        return problem_of(dialect, "range", "length", field=field.name, limit=field.max_items)
     texts = value if isinstance(value, list) else [value] if isinstance(value, str) else []
     if field.max_chars is not None and any(len(text) > field.max_chars for text in texts):
-        return _problem(dialect, "range", "length", field=field.name, limit=field.max_chars)
+        return problem_of(dialect, "range", "length", field=field.name, limit=field.max_chars)
     if field.required and field.kind != "array" and any(not text.strip() for text in texts):
-        return _problem(dialect, "missing", "empty item" if isinstance(value, list) else "missing", field=field.name)
+        return problem_of(dialect, "missing", "empty item" if isinstance(value, list) else "missing", field=field.name)
     return None
 
 
@@ -233,7 +242,7 @@ def _check_number(dialect: str, field: Field, value: float) -> Problem | None:
     below = field.low is not None and (value < field.low or (field.low_open and value == field.low))
     above = field.high is not None and value > field.high
     if below or above:
-        return _problem(dialect, "range", field=field.name, interval=field.interval)
+        return problem_of(dialect, "range", field=field.name, interval=field.interval)
     return None
 
 
@@ -258,18 +267,18 @@ def _check_lengths(dialect: str, body: Json, model: Model | None) -> Problem | N
     field, texts = _counted_texts(body)
     for text in texts:
         if model.max_chars is not None and len(text) > model.max_chars:
-            return _problem(dialect, "chars", field=field, limit=model.max_chars)
+            return problem_of(dialect, "chars", field=field, limit=model.max_chars)
         # A token is a character or more: only what is long in characters can be too long in tokens, and counting the
         # tokens of every short prompt would cost each request for nothing.
         if model.max_tokens is not None and len(text) > model.max_tokens and estimate(text) > model.max_tokens:
-            return _problem(dialect, "tokens", field=field)
+            return problem_of(dialect, "tokens", field=field)
     return None
 
 
 def _check_text_generation_lengths(body: Json) -> Problem | None:
     for message in body.get("messages") or []:
         if len(content_text(message.get("content"))) >= MAX_PROMPT_CHARS:
-            return _problem("text_generation", "chars", field="messages", limit=MAX_PROMPT_CHARS)
+            return problem_of("text_generation", "chars", field="messages", limit=MAX_PROMPT_CHARS)
     return None
 
 

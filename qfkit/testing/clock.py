@@ -36,3 +36,28 @@ class SkippingClock:
         with self._lock:
             self._skipped += max(0.0, seconds)
             self._sleeps.append(seconds)
+
+
+class ManualClock:
+    """Time that stands still but for what is slept: the same for a client and a mock that share it.
+
+    Args:
+        start: Unix time in seconds; None for that of the machine, so that time stamps of others are near it.
+    """
+
+    def __init__(self, start: float | None = None) -> None:
+        self._lock = threading.Lock()
+        self._start = self._now = time.time() if start is None else start
+
+    def time(self) -> float:
+        """Unix time in seconds."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds since the clock was made."""
+        return self._now - self._start
+
+    def sleep(self, seconds: float) -> None:
+        """Move the clock by so much, at once; a negative wait is none."""
+        with self._lock:
+            self._now += max(0.0, seconds)
