@@ -330,25 +330,26 @@ _EVENTS: dict[str, Callable[[Call, Said, Sequence[float]], Iterator[Json]]] = {
 # The other operations
 
 
-def _embeddings(call: Call, _answer: Answer) -> Reply:
+def _embeddings(call: Call, answer: Answer) -> Reply:
     given = call.body["input"]
     texts = [given] if isinstance(given, str) else given
     dims = (call.asked.model.dims if call.asked.model else None) or 384
-    data = [
-        {"object": "embedding", "embedding": generate.embedding(text, dims), "index": index}
-        for index, text in enumerate(texts)
-    ]
+    scripted = answer.beside.vectors
+    vectors = [*scripted[: len(texts)], *(generate.embedding(text, dims) for text in texts[len(scripted) :])]
+    data = [{"object": "embedding", "embedding": vector, "index": index} for index, vector in enumerate(vectors)]
     tokens = sum(map(estimate, texts))
     named = {"model": call.body["model"]} if call.route.dialect == "v2" else {}
     body = call.base("embedding_list") | named | {"data": data, "usage": _prompt_usage(tokens)}
     return reply_json(body, _headers(call, tokens))
 
 
-def _rerank(call: Call, _answer: Answer) -> Reply:
+def _rerank(call: Call, answer: Answer) -> Reply:
     query, documents = call.body["query"], call.body["documents"]
+    scripted = answer.beside.scores
+    scores = [*scripted, *(generate.relevance(query, document) for document in documents[len(scripted) :])]
     scored = [
-        {"document": document, "relevance_score": generate.relevance(query, document), "index": index}
-        for index, document in enumerate(documents)
+        {"document": document, "relevance_score": score, "index": index}
+        for index, (document, score) in enumerate(zip(documents, scores, strict=False))
     ]
     scored.sort(key=lambda item: (-float(item["relevance_score"]), item["index"]))
     tokens = estimate(query) + sum(map(estimate, documents))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from mock_server.faults import options as rules
@@ -47,6 +48,26 @@ def _usage() -> Rule:
     return Rule(f"numbers of tokens, {{'{_COUNTS[0]}': 5, '{_COUNTS[1]}': 7}} or one of them, or None", convert)
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        raise ValueError
+    return value
+
+
+def _vectors() -> Rule:
+    def convert(value: Any) -> tuple[tuple[float, ...], ...]:
+        vectors = tuple([tuple(map(_number, vector)) for vector in value])
+        if not all(vectors):
+            raise ValueError
+        return vectors
+
+    return Rule("a list of vectors, each a list of finite numbers such as [0.6, 0.8]", convert)
+
+
+def _scores() -> Rule:
+    return Rule("a list of finite numbers", lambda value: tuple(map(_number, value)))
+
+
 def _optional_flag() -> Rule:
     def convert(value: Any) -> bool | None:
         return None if value is None else bool(rules.flag().check("", value))
@@ -82,6 +103,12 @@ class Beside(Options):
     )
     truncated: bool | None = option(
         None, _optional_flag(), "the answer was cut by its length: v1 `is_truncated`, and `finish_reason: length`"
+    )
+    vectors: tuple[tuple[float, ...], ...] = option(
+        (), _vectors(), "what `embeddings` answers: the vector of each input in turn; of more inputs it is made up"
+    )
+    scores: tuple[float, ...] = option(
+        (), _scores(), "what `rerank` answers: the relevance of each document in turn; of more documents it is made up"
     )
 
 

@@ -20,3 +20,5 @@ class AnswerKeywords(DeliveryOptions, total=False):
     need_clear_history: bool
     ban_round: int | None
     truncated: bool | None
+    vectors: Sequence[Sequence[float]]
+    scores: Sequence[float]

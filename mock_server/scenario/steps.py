@@ -61,6 +61,10 @@ class Answer:
             if self.text is not None
             else "tool call"
             if self.beside.tool_calls
+            else f"{len(self.beside.vectors)} vectors"
+            if self.beside.vectors
+            else f"{len(self.beside.scores)} scores"
+            if self.beside.scores
             else "default"
         )
         options = self.delivery.written

@@ -219,6 +219,13 @@ def test_embeddings(account: Any, client: openai.OpenAI) -> None:
     assert by_default.data[0].embedding != by_default.data[1].embedding
 
 
+def test_scripted_embeddings(account: Any, client: openai.OpenAI) -> None:
+    account.on(operation="embeddings").reply(vectors=[[1, 0.5], [0.25, -1.0]])
+    rows = client.embeddings.create(model="embedding-v1", input=["一", "二", "三"]).data
+    assert [row.embedding for row in rows[:2]] == [[1, 0.5], [0.25, -1.0]]
+    assert len(rows[2].embedding) == 384  # not scripted: made up
+
+
 def test_embedding_of_one_text(client: openai.OpenAI) -> None:
     [row] = client.embeddings.create(model="bge-large-zh", input="你好").data
     assert len(row.embedding) == 1024

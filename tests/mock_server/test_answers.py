@@ -437,6 +437,40 @@ def test_usage_that_is_given_grows_in_a_v1_stream(mock, account):
     assert usages[-1]["total_tokens"] == 20
 
 
+@pytest.mark.parametrize(
+    ("scores", "ranked"),
+    [
+        ([0.1, 0.9], [(0.9, "猫"), (0.1, "猫的家")]),
+        ([0.1], [(1.0, "猫"), (0.1, "猫的家")]),
+        ([], [(1.0, "猫的家"), (1.0, "猫")]),
+    ],
+)
+def test_scripted_scores(account, scores, ranked):
+    with MockServer() as server:
+        mine = server.account()
+        mine.reply(scores=scores)
+        with Client(server.url, mine.credentials, "v2") as client:
+            results = client.rerank("猫", ["猫的家", "猫"]).results
+        assert [(it.score, it.document) for it in results] == ranked
+        assert mine.requests[0].answered_by == (f"{len(scores)} scores" if scores else "default")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"vectors": [[1.0, math.nan]]},
+        {"vectors": [[]]},
+        {"vectors": [1.0]},
+        {"vectors": [["1"]]},
+        {"scores": [math.inf]},
+        {"scores": 1.0},
+    ],
+)
+def test_vectors_and_scores_are_finite_numbers(account, options):
+    with pytest.raises(OptionError, match="finite numbers"):
+        account.reply(**options)
+
+
 def test_delivery_options_go_with_every_kind(mock, account, tmp_path):
     (tmp_path / "a.txt").write_text("一二三四", "utf-8")
     account.echo(chunk=1, cut_after=2).then.template("一二三", chunk="character").then.file(tmp_path / "a.txt", chunk=2)

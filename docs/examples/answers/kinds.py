@@ -27,6 +27,8 @@ with MockServer() as server:
     account.echo("> ")
     account.call_tool()
     account.refuse("sensitive-input")
+    account.on(operation="embeddings").reply(vectors=[[1.0, 0.0], [0.6, 0.8]])
+    account.on(operation="rerank").reply(scores=[0.2, 0.9])
     account.reply("见参考", search_results=["https://example.com"], usage={"completion_tokens": 100})
 
     with Client(server.url, account.credentials, "v2") as client:
@@ -41,6 +43,11 @@ with MockServer() as server:
         refused = client.chat("?")
         print(refused.finish_reason, refused.flag, refused.need_clear_history)
         print(client.chat("查一下").raw["search_results"])
+
+        near = client.embed(["猫", "狗"], model="embedding-v1")
+        assert near.vectors == ((1.0, 0.0), (0.6, 0.8))
+        best = client.rerank("宠物", ["石头", "猫"]).results[0]
+        print(best)
 
     # The same as data, as the configuration file and the control API have it.
     account.play([{"template": "{{ text }}", "times": 2}, {"sequence": ["一", "二"], "cycle": True}])
