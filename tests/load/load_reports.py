@@ -84,13 +84,23 @@ def full_report(seconds: int = 60) -> dict[str, Any]:
         },
         verdict={"ok": True},
         backoff={
-            "quota": 15.0, "lines": ["offered 20.0 a second, admitted 15.0: amplification 1.3"],
-            "schedule": [{"attempt": 2, "low_ms": 0.0, "high_ms": 500.0}],
+            "quota": {"qps": 15}, "quota_rate": 15.0, "lines": ["20.0 calls a second offered, 15.0 admitted"],
+            "waits": {
+                "2": {"count": 90, "min": 4.0, "p50": 240.0, "p95": 470.0, "max": 497.0, "declared": [0.0, 500.0]},
+                "3": {"count": 30, "min": 9.0, "p50": 520.0, "p95": 960.0, "max": 990.0, "declared": [0.0, 1000.0]},
+                "4": {"count": 0, "declared": [0.0, 2000.0]},
+            },
+            "by_attempt": [{"attempt": 1, "sent": 1200, "admitted": 1110}, {"attempt": 2, "sent": 90, "admitted": 60}],
+            "timeline": [{"second": at, "offered": 20, "attempts": 20 + at % 7, "admitted": 15} for at in range(60)],
         },
         outage={
-            "window": [seconds * 0.4, edge], "baseline_goodput": 18.0, "recovery_seconds": 3.0, "storm_peak": 44,
-            "storm_peak_at": edge + 1, "lines": ["back at 95 % of 18.0 good calls a second after 3.0 s"],
-            "curve": [[second, 18.0 if not seconds * 0.4 <= second < edge + 3 else 4.0] for second in range(seconds)],
+            "window": [START + seconds * 0.4, START + edge], "seconds": seconds * 0.1, "baseline_goodput": 18.0,
+            "recovery_seconds": 3.0, "storm_peak": 44, "wasted_attempts": 60,
+            "lines": ["back at 95 % of 18.0 good calls a second after 3.0 s"],
+            "curve": [
+                {"t": at, "goodput": 4 if 0 <= at < seconds * 0.1 + 3 else 18, "attempts": 44 if at == 7 else 20}
+                for at in range(-20, 30)
+            ],
         },
         ceiling={
             "lines": ["35 calls a second kept the SLOs; the service was the limit above that"], "ceiling_rate": 35.0,
