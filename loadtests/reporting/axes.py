@@ -60,8 +60,7 @@ def within(low: float, high: float, count: int = 8, shown: Callable[[float], str
 
 def logarithmic(low: float, high: float, shown: Callable[[float], str] = number) -> Axis:
     """An axis on which equal factors are equally far apart; ``low`` is above 0."""
-    if high <= low:
-        high = low * 1.1
+    high = max(high, low * 1.05)
     decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     ticks: list[float] = []
     for steps in ((1,), (1, 2, 5), range(1, 10)):

@@ -97,10 +97,12 @@ def samples_of(file: str | Path) -> Iterator[Sample]:
         ValueError: a line is no sample; the message names it.
         OSError: the file cannot be read.
     """
-    number = 0
     with Path(file).open("rb") as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                yield msgspec.json.decode(line, type=Sample)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"{file}:{number} is no sample of a call: {error}") from error
+        yield from (_sample(line, f"{file}:{number}") for number, line in enumerate(lines, 1))
+
+
+def _sample(line: bytes, where: str) -> Sample:
+    try:
+        return msgspec.json.decode(line, type=Sample)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{where} is no sample of a call: {error}") from error
