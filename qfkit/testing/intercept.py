@@ -1,34 +1,26 @@
 """Code with the real hosts written into it, unchanged, against the mock.
 
 For as long as an interception is on, the names of Qianfan resolve to addresses of this machine that lead to the mock:
-port 443 to a door that speaks TLS, port 80 to a plain one. Nobody stops checking certificates: a TLS connection to one
-of these names is checked against an authority made for the occasion instead of the public ones, which has signed a
-certificate for these names and nothing else. The program's own `ssl.SSLContext` is left as it is, so nothing goes on
-trusting that authority afterwards.
+port 443 to a door that speaks TLS, port 80 to a plain one. See `qfkit.testing.detour` for how.
 """
 
 from __future__ import annotations
 
-import inspect
-import os
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
+from typing import TYPE_CHECKING
 
 from mock_server.serving.front import Front
 from mock_server.tls import Authority
-from qfkit.testing.network import NETWORK, spelled
+from qfkit.testing.detour import HOSTS, Detour, trusting
+from qfkit.testing.network import NETWORK
 
 if TYPE_CHECKING:
     from mock_server import AccountHandle, MockServer
     from mock_server.journal import Entries
     from mock_server.state import State
-
-#: Hosts that clients of Qianfan have written into them (wire reference 1).
-HOSTS = ("aip.baidubce.com", "qianfan.baidubce.com", "iam.bj.baidubce.com")
 
 #: Keys that mean something only together.
 _PAIRS = (("access_key", "secret_key"), ("ak", "sk"))
@@ -39,7 +31,7 @@ _TAKEN = (
 )
 
 
-class Interception:
+class Interception(Detour):
     """What a test holds while the real hosts lead to its account.
 
     Attributes:
@@ -47,16 +39,13 @@ class Interception:
         hosts: the names that lead here.
     """
 
-    def __init__(self, server: MockServer, account: AccountHandle, hosts: Sequence[str], doors: dict[int, Front]):
+    def __init__(
+        self, server: MockServer, account: AccountHandle, hosts: Sequence[str], doors: Mapping[int, tuple[str, int]]
+    ):
         self.account = account
-        self.hosts = tuple(hosts)
+        super().__init__(hosts, doors, "qianfan_intercept")
         self._server = server
         self._used = False
-        # What a name resolves to is never connected to; it tells the names apart when a connection is asked for, with
-        # the port that the program meant (anyio connects to the port it was given, not to one that was resolved).
-        self._addresses = {host: f"127.86.66.{number}" for number, host in enumerate(self.hosts, 1)}
-        self._names = {address: host for host, address in self._addresses.items()}
-        self._doors = doors
 
     def __repr__(self) -> str:
         return f"<interception of {', '.join(self.hosts)} for {self.account!r}>"
@@ -95,29 +84,6 @@ class Interception:
         """What arrived for the account, oldest first."""
         return self.account.requests
 
-    # Router
-
-    def address(self, host: str) -> str | None:
-        """What one of the names resolves to."""
-        return self._addresses.get(host)
-
-    def door(self, host: str, port: int) -> tuple[str, int] | None:
-        """Where a connection to one of the names goes.
-
-        Raises:
-            ConnectionRefusedError: it is for another port than 443 and 80.
-        """
-        name = self._names.get(host, host)
-        if name not in self._addresses:
-            return None
-        door = self._doors.get(port)
-        if door is None:
-            raise ConnectionRefusedError(
-                f"qianfan_intercept: {name} is asked for on port {port}; the service, and so the mock in its place, "
-                "listens on 443 (https) and 80 (http)"
-            )
-        return door.host, door.port
-
 
 @contextmanager
 def intercept(server: MockServer, account: AccountHandle, *, hosts: Sequence[str] = ()) -> Iterator[Interception]:
@@ -135,13 +101,13 @@ def intercept(server: MockServer, account: AccountHandle, *, hosts: Sequence[str
     names = tuple(dict.fromkeys((*HOSTS, *(host.rstrip(".").lower() for host in hosts))))
     authority = Authority()
     with ExitStack() as stack:
-        doors: dict[int, Front] = {}
+        doors: dict[int, tuple[str, int]] = {}
         handle = Interception(server, account, names, doors)
         stack.enter_context(NETWORK.place("router", handle, _TAKEN))
         for port, context in ((443, authority.context(*names)), (80, None)):
-            doors[port] = stack.enter_context(_door(server.state, context))
-        stack.enter_context(_checked_against(authority.pem.decode("ascii"), frozenset(names)))
-        stack.enter_context(_without_proxy(names))
+            front = stack.enter_context(_door(server.state, context))
+            doors[port] = (front.host, front.port)
+        stack.enter_context(trusting(names, authority.pem.decode("ascii")))
         yield handle
 
 
@@ -158,48 +124,3 @@ def _door(state: State, context: ssl.SSLContext | None) -> Iterator[Front]:
     finally:
         front.stop()
         thread.join()
-
-
-@contextmanager
-def _checked_against(pem: str, names: frozenset[str]) -> Iterator[None]:
-    """Check connections to ``names`` against the authority ``pem``; whoever does not check goes on not checking."""
-
-    def stand_in(context: ssl.SSLContext, name: Any) -> ssl.SSLContext | None:
-        """The context that checks against our authority; None where the program's own is to be used."""
-        if spelled(name) not in names or context.verify_mode == ssl.CERT_NONE:
-            return None
-        trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trusting.check_hostname = context.check_hostname
-        trusting.verify_mode = context.verify_mode
-        trusting.minimum_version = context.minimum_version
-        trusting.maximum_version = context.maximum_version
-        trusting.load_verify_locations(cadata=pem)
-        return trusting
-
-    def patched(real: Any) -> Any:
-        signature = inspect.signature(real)
-
-        def wrap(*args: Any, **kwargs: Any) -> Any:
-            given = signature.bind(*args, **kwargs)
-            trusting = stand_in(given.arguments["self"], given.arguments.get("server_hostname"))
-            if trusting is not None:
-                given.arguments["self"] = trusting
-                given.arguments["session"] = None  # one would belong to the context that it was made with
-            return real(*given.args, **given.kwargs)
-
-        return wrap
-
-    with (
-        patch.object(ssl.SSLContext, "wrap_socket", patched(ssl.SSLContext.wrap_socket)),
-        patch.object(ssl.SSLContext, "wrap_bio", patched(ssl.SSLContext.wrap_bio)),
-    ):
-        yield
-
-
-@contextmanager
-def _without_proxy(names: Sequence[str]) -> Iterator[None]:
-    """Tell the clients of this process to go to ``names`` directly: a proxy would look them up itself."""
-    before = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    value = ",".join([*([before] if before else []), *names])
-    with patch.dict(os.environ, {"no_proxy": value, "NO_PROXY": value}):
-        yield
