@@ -38,6 +38,20 @@ def _whole(value: Any) -> int:
         raise _Unfit("is a whole number") from None
 
 
+def _budget(value: Any) -> int:
+    number = _whole(value)
+    if number < 1:
+        raise _Unfit("is a whole number from 1")
+    return number
+
+
+def _url(value: Any) -> str:
+    text = _text(value).rstrip("/")
+    if text and not text.startswith(("http://", "https://")):
+        raise _Unfit("is a URL such as https://gateway.example.com")
+    return text
+
+
 def _one_of(*values: Any) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if not any(value is each or (isinstance(value, str) and value == each) for each in values):
@@ -135,6 +149,23 @@ SETTINGS: dict[str, Setting] = {
             places="m",
         ),
         Setting("hosts", (), "more hosts that qianfan_intercept sends to the mock", places="m"),
+        Setting(
+            "live",
+            False,
+            "send to the real service with the keys of QIANFAN_*, within the budget; skip tests that script the mock",
+            _flag,
+            "c",
+        ),
+        Setting("live_max_requests", 20, "requests that --qianfan-live may send in all, at most", _budget, "ci"),
+        Setting("live_max_tokens", 20_000, "tokens after which --qianfan-live sends nothing any more", _budget, "ci"),
+        Setting(
+            "live_gateway",
+            "",
+            "URL that --qianfan-live sends to instead of the real hosts: a gateway, or a mock to rehearse with",
+            _url,
+            "ci",
+        ),
+        Setting("mock_only", False, "the test is skipped under --qianfan-live", _flag, "m"),
     )
 }
 

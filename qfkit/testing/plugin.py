@@ -7,7 +7,7 @@ flask, requests and the rest come when a fixture is used. What can be set, and w
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qfkit import Client
     from qfkit.testing.guard import Guard
     from qfkit.testing.intercept import Interception
+    from qfkit.testing.live_run import LiveRun
     from qfkit.testing.strict import Finding, Strict
 
 _ACCOUNT = pytest.StashKey["AccountHandle"]()
@@ -37,12 +38,24 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the options, and declare the marker, for ``--strict-markers`` and ``pytest --markers``."""
     options.check(config)
     config.addinivalue_line("markers", options.MARKER)
+    if options.of_run(config, "live"):
+        from qfkit.testing.live_run import NAME, LiveRun  # noqa: PLC0415 - see the module's docstring
+
+        config.pluginmanager.register(LiveRun(config), NAME)
+
+
+def _live(config: pytest.Config) -> LiveRun | None:
+    """What the fixtures are under ``--qianfan-live``."""
+    run: LiveRun | None = config.pluginmanager.get_plugin("qfkit-live")
+    return run
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Say which qfkit it is, and how the mock is set."""
     from qfkit import __version__  # noqa: PLC0415 - see the module's docstring
 
+    if (run := _live(config)) is not None:
+        return f"qianfan: qfkit {__version__}, {run.mode}"
     strict = "strict" if options.of_run(config, "strict") else "not strict"
     return f"qianfan: qfkit {__version__}, mock, {strict}, seed {options.of_run(config, 'seed')}"
 
@@ -76,6 +89,9 @@ def qianfan_server(pytestconfig: pytest.Config) -> Iterator[MockServer]:
 
     Shared by all tests; take `qianfan_mock` for an account of your own on it.
     """
+    if (run := _live(pytestconfig)) is not None:
+        yield cast("MockServer", run.server)
+        return
     from mock_server import MockServer  # noqa: PLC0415 - see the module's docstring
 
     seed, config = options.of_run(pytestconfig, "seed"), options.of_run(pytestconfig, "config")
@@ -84,7 +100,7 @@ def qianfan_server(pytestconfig: pytest.Config) -> Iterator[MockServer]:
 
 
 @pytest.fixture
-def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> AccountHandle:
+def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> Iterator[AccountHandle]:
     """A fresh account on the mock server: script what its requests meet, read what arrived.
 
     ``qianfan_mock.fail(18, times=2).then.reply("ok")`` queues two refusals and an answer; ``qianfan_mock.requests`` is
@@ -93,9 +109,13 @@ def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> 
     Strict: a test that passes though a step was never met, or a request came that none of its rules expected, fails.
     ``@pytest.mark.qianfan(strict=False)`` relaxes a test, the ini value ``qianfan_strict = false`` all of them.
     """
+    if (run := _live(request.config)) is not None:
+        with run.account(request.node) as stand_in:
+            yield cast("AccountHandle", stand_in)
+        return
     seen, account = qianfan_server.state.journal.count, qianfan_server.account()
     request.node.stash[_ACCOUNT], request.node.stash[_SINCE] = account, (qianfan_server, seen)
-    return account
+    yield account
 
 
 @pytest.fixture
@@ -120,6 +140,10 @@ def qianfan_client(qianfan_mock: AccountHandle, request: pytest.FixtureRequest) 
     from qfkit.testing.clock import SkippingClock  # noqa: PLC0415
 
     dialect = options.of_test(request.node, "dialect")
+    if (run := _live(request.config)) is not None:
+        with run.client(dialect) as client:
+            yield client
+        return
     with Client(
         base_url=qianfan_mock.url, credentials=qianfan_mock.credentials, dialect=dialect, clock=SkippingClock()
     ) as client:
@@ -137,6 +161,9 @@ def qianfan_intercept(
     checked, against a throw-away authority. Keys that are written into the code belong to `qianfan_mock` after
     ``qianfan_intercept.use(access_key="...", secret_key="...")``, or ``@pytest.mark.qianfan(keys={...})``.
     """
+    if (run := _live(request.config)) is not None:
+        yield cast("Interception", run.interception(request.node))
+        return
     from qfkit.testing.intercept import intercept  # noqa: PLC0415 - see the module's docstring
 
     keys, hosts = options.of_test(request.node, "keys"), options.of_test(request.node, "hosts")
