@@ -255,7 +255,9 @@ def test_fixtures_options_and_marker_explain_themselves(pytester: pytest.Pyteste
         assert found
         assert "no docstring available" not in text.partition("\n\n")[0]
     pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(
-        ["@pytest.mark.qianfan(dialect='text_generation', guard=False, strict=True, allow=(), keys={}, hosts=()): *"]
+        [
+            "@pytest.mark.qianfan(dialect='text_generation', guard=False, strict=True, allow=(), keys={}, hosts=(), mock_only=False): *"
+        ]
     )
     options = pytester.runpytest_inprocess("--help").stdout
     options.fnmatch_lines(
