@@ -256,7 +256,8 @@ def test_fixtures_options_and_marker_explain_themselves(pytester: pytest.Pyteste
         assert "no docstring available" not in text.partition("\n\n")[0]
     pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(
         [
-            "@pytest.mark.qianfan(dialect='text_generation', guard=False, strict=True, allow=(), keys={}, hosts=(), mock_only=False): *"
+            "@pytest.mark.qianfan(dialect='text_generation', guard=False, strict=True, allow=(), keys={}, hosts=(), "
+            "mock_only=False): *"
         ]
     )
     options = pytester.runpytest_inprocess("--help").stdout
