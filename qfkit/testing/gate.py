@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -232,17 +232,22 @@ class _Passing(http.server.BaseHTTPRequestHandler):
             self._say(_plain(502, why))
             return
         body = bytearray()
-        broken: str | None = None
+        told: list[Exchange] = []
+
+        def tell(broken: str | None = None) -> None:
+            """Once, and before the client knows that the answer has ended: its next request finds the budget right."""
+            if not told:
+                headers, seconds = tuple(answer.headers.items()), time.perf_counter() - started
+                told.append(Exchange(host, request, answer.status_code, headers, bytes(body), seconds, broken))
+                gate.passage.passed(told[0])
+
         try:
-            self._relay(answer, body)
+            self._relay(answer, body, tell)
         except (OSError, HTTPError) as error:
-            broken = f"{type(error).__name__}: {error}"
+            tell(f"{type(error).__name__}: {error}")
             self.close_connection = True
         finally:
             answer.close()
-            headers = tuple(answer.headers.items())
-            seconds = time.perf_counter() - started
-            gate.passage.passed(Exchange(host, request, answer.status_code, headers, bytes(body), seconds, broken))
 
     do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = do_OPTIONS = _pass  # noqa: N815 - the base's names
 
@@ -256,22 +261,27 @@ class _Passing(http.server.BaseHTTPRequestHandler):
         scheme = "http" if not isinstance(self.connection, ssl.SSLSocket) else "https"
         return HttpRequest(self.command, self.path, tuple(self.headers.items()), body, scheme)
 
-    def _relay(self, answer: Response, body: bytearray) -> None:
-        """Hand the answer on as it comes, and keep a copy of what came."""
+    def _relay(self, answer: Response, body: bytearray, end: Callable[[], None]) -> None:
+        """Hand the answer on as it comes, keep a copy of what came, and call ``end`` before its last byte leaves."""
         raw = answer.raw
+        bare = self.command == "HEAD" or answer.status_code in {204, 304}
+        length = 0 if bare else int(raw.headers.get("content-length", -1))
+        if not length:
+            end()
         self.send_response_only(answer.status_code, answer.reason)
         for name, value in raw.headers.items():
             if name.lower() not in _HOP:
                 self.send_header(name, value)
-        bare = self.command == "HEAD" or answer.status_code in {204, 304}
-        chunked = not bare and "content-length" not in raw.headers
-        if chunked:
+        if length < 0:
             self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         while not bare and (piece := raw.read1(_PIECE, decode_content=False)):
             body += piece
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-        if chunked:
+            if len(body) == length:
+                end()
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if length < 0 else piece)
+        if length < 0:
+            end()
             self.wfile.write(b"0\r\n\r\n")
 
     def _say(self, answer: Answer) -> None:

@@ -75,6 +75,7 @@ class Setting:
         text: what it is for.
         read: makes the value of what was written, or raises `_Unfit`.
         places: where it can be said: m in the marker, c on the command line, i in the ini file.
+        shown: stands for the value in the help of the command line.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Setting:
     text: str
     read: Callable[[Any], Any] = _any
     places: str = "mci"
+    shown: str = "N"
 
     @property
     def option(self) -> str:
@@ -120,13 +122,14 @@ _DIALECTS = ("text_generation", "v1", "v2")
 SETTINGS: dict[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("config", "", "YAML file of settings for the mock server of the session", _text, "ci"),
+        Setting("config", "", "YAML file of settings for the mock server of the session", _text, "ci", "FILE"),
         Setting("seed", 0, "made-up answers of the mock are the same for the same seed", _whole, "ci"),
         Setting(
             "dialect",
             "text_generation",
             f"what qianfan_client speaks, one of {', '.join(_DIALECTS)}",
             _one_of(*_DIALECTS),
+            shown="NAME",
         ),
         Setting("guard", False, "every test that uses a fixture of qfkit stays on this machine", _flag),
         Setting(
@@ -164,6 +167,7 @@ SETTINGS: dict[str, Setting] = {
             "URL that --qianfan-live sends to instead of the real hosts: a gateway, or a mock to rehearse with",
             _url,
             "ci",
+            "URL",
         ),
         Setting("mock_only", False, "the test is skipped under --qianfan-live", _flag, "m"),
     )
@@ -184,16 +188,15 @@ def add(parser: pytest.Parser) -> None:
     """Add every setting to the command line and to the ini file."""
     group = parser.getgroup("qianfan", f"qfkit: mock Qianfan ({PRECEDENCE})")
     for setting in SETTINGS.values():
-        named = f" (ini: {setting.ini})" if "i" in setting.places else ""
+        beside = [f"ini: {setting.ini}"] if "i" in setting.places else []
+        beside += [f"default: {setting.default}"] if setting.default and not setting.switch else []
+        text = f"{setting.text} ({', '.join(beside)})" if beside else setting.text
         if "c" in setting.places and setting.switch:
-            group.addoption(
-                setting.option, dest=setting.ini, action="store_true", default=None, help=f"{setting.text}{named}"
-            )
-            group.addoption(
-                setting.off, dest=setting.ini, action="store_false", default=None, help=f"switches {setting.option} off"
-            )
+            group.addoption(setting.option, dest=setting.ini, action="store_true", default=None, help=text)
+            off = f"switches {setting.option} off" + (" (default: on)" if setting.default else "")
+            group.addoption(setting.off, dest=setting.ini, action="store_false", default=None, help=off)
         elif "c" in setting.places:
-            group.addoption(setting.option, dest=setting.ini, default=None, help=f"{setting.text}{named}")
+            group.addoption(setting.option, dest=setting.ini, default=None, metavar=setting.shown, help=text)
         if "i" in setting.places:
             kind: Literal["bool", "string"] = "bool" if setting.switch else "string"
             default = setting.default if setting.switch else str(setting.default)

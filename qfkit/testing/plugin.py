@@ -114,7 +114,8 @@ def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> 
             yield cast("AccountHandle", stand_in)
         return
     seen, account = qianfan_server.state.journal.count, qianfan_server.account()
-    request.node.stash[_ACCOUNT], request.node.stash[_SINCE] = account, (qianfan_server, seen)
+    stash = request.node.stash
+    stash[_ACCOUNT], stash[_SINCE], stash[_TOLD] = account, (qianfan_server, seen), False
     yield account
 
 
@@ -222,5 +223,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         from qfkit.testing.reporting import TITLE, Seen, section  # noqa: PLC0415 - for the unlucky
 
         server, since = item.stash[_SINCE]
-        seen = Seen(server, account, since, lambda: [] if _TOLD in item.stash else _unplayed(item, "script"))
+        seen = Seen(server, account, since, lambda: [] if item.stash[_TOLD] else _unplayed(item, "script"))
         report.sections.append((TITLE, section(seen, call.excinfo.value if call.excinfo else None)))

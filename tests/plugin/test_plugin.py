@@ -254,17 +254,13 @@ def test_fixtures_options_and_marker_explain_themselves(pytester: pytest.Pyteste
         _, found, text = fixtures.partition(f"qianfan_{name}")
         assert found
         assert "no docstring available" not in text.partition("\n\n")[0]
-    pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(
-        [
-            "@pytest.mark.qianfan(dialect='text_generation', guard=False, strict=True, allow=(), keys={}, hosts=(), "
-            "mock_only=False): *"
-        ]
-    )
+    signature = "dialect='text_generation', guard=False, strict=True, allow=(), keys={}, hosts=(), mock_only=False"
+    pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines([f"@pytest.mark.qianfan({signature}): *"])
     options = pytester.runpytest_inprocess("--help").stdout
     options.fnmatch_lines(
         [
             "qfkit: mock Qianfan (a test's marker goes before the command line, that before the ini *",
-            "*--qianfan-seed=*",
+            "*--qianfan-seed=N *",
             "*--qianfan-no-guard*",
             "*--qianfan-no-strict*",
             "*qianfan_strict (bool):*",
