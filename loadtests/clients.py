@@ -300,7 +300,8 @@ class Call:
         told = getattr(teller, "attempts", None)
         if told:
             ours = self.error if isinstance(self.error, QianfanError) else None
-            found = attempted(told, ours, began=began, reached=[request.connected for request in attempts])
+            sends = [(now - (end - request.sent), request.connected) for request in attempts]
+            found = attempted(told, ours, began=began, sends=sends)
         else:
             found = seen_attempts(attempts, self.error, end=end, wall=now)
         said = self._said

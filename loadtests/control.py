@@ -140,6 +140,7 @@ class Seen(msgspec.Struct, kw_only=True):
         duration: seconds until its last bytes had left, None while it is under way.
         body: as JSON, where it was.
         response: what was answered.
+        written: when each write left, seconds after the request; of streams.
     """
 
     number: int
@@ -153,6 +154,7 @@ class Seen(msgspec.Struct, kw_only=True):
     duration: float | None = None
     body: Any = None
     response: SeenAnswer | None = None
+    written: list[float] = []
 
     @property
     def token_fetch(self) -> bool:

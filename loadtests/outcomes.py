@@ -10,27 +10,25 @@ from qfkit.client.exceptions import APIError, QianfanError, StreamError, StreamT
 
 
 def attempted(
-    attempts: Sequence[Attempt], error: QianfanError | None, *, began: float, reached: Sequence[bool] = ()
+    attempts: Sequence[Attempt], error: QianfanError | None, *, began: float, sends: Sequence[tuple[float, bool]]
 ) -> list[Attempted]:
     """Each attempt of a call as it is counted.
 
     Args:
         attempts: of the call, in order.
         error: what the call failed with, None when it did not.
-        began: Unix time in seconds of the first attempt.
-        reached: for each attempt, whether a connection was made; True for those that it does not name.
+        began: Unix time of the call's beginning.
+        sends: for each inference request, the Unix time when it was sent, and whether a connection was made for it.
+            There is none for an attempt that failed before: its token was refused.
     """
-    if not attempts:
-        return []
-    origin = began - attempts[0].started
     found = []
     for index, attempt in enumerate(attempts):
+        at, connected = sends[index] if index < len(sends) else (began + attempt.started, True)
         last = error if index == len(attempts) - 1 else None
-        connected = reached[index] if index < len(reached) else True
         found.append(
             Attempted(
-                at=origin + attempt.started,
-                status=attempt.status if last is None or not isinstance(last, APIError) else last.status,
+                at=at,
+                status=last.status if isinstance(last, APIError) else attempt.status,
                 code=_code(attempt, last),
                 what=_what(attempt, last),
                 phase=_phase(attempt, last, connected=connected),

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
-from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
-from qfkit.protocol.dialects import InferenceDialect
+from qfkit.protocol.dialects import INFERENCE_DIALECTS, InferenceDialect
 
-Scenario: TypeAlias = Literal["qps", "stream"]
+#: What ``qfkit load`` can run, and what it is.
+SCENARIOS = {
+    "qps": "Whole answers: calls a second, latency.",
+    "stream": "Streams: time to the first content (TTFT), gaps between tokens (ITL).",
+    "mixed": "Whole answers, streams, tools and embeddings by weight, in several dialects and lengths.",
+    "tools": "Questions with tools to call: the model's call, and the answer made with its result.",
+    "embed": "Embeddings: texts turned into vectors (v1, v2).",
+}
 
-#: Sent when nobody says what: short questions, half of them Chinese.
-DEFAULT_PROMPTS = (
-    "用一句话介绍杭州。",
-    "What is the capital of France?",
-    "写一首关于春天的短诗。",
-    "Explain in two sentences why the sky is blue.",
-    "北京到上海坐高铁大约要多久?",
-    "List three uses of a paper clip.",
-)
+Arrivals: TypeAlias = Literal["closed", "constant", "poisson", "gamma", "ramp", "trace"]
+Kind: TypeAlias = Literal["chat", "stream", "tools", "embed"]
+
+#: What the scenario ``mixed`` sends unless it is told.
+DEFAULT_MIX = "stream=7,chat=2,tools=1"
 
 #: Seconds that calls under way get to end when the run time is over.
 GRACE = 30.0
@@ -40,10 +44,15 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         host: base URL of the service.
         dialect: API family.
+        dialects: several, by weight, such as ``v1=1,v2=3``.
         model: None for the client's default; text_generation has no choice of model.
         prompt: the one text to send.
-        prompts: a UTF-8 file of them, one a line. With neither, `DEFAULT_PROMPTS`.
-        seed: of each user's choice among the prompts; the same seed asks the same things in the same order.
+        prompts: a UTF-8 file of them, one a line, or JSON lines.
+        language: of the built-in prompts.
+        lengths: of the built-in prompts, by weight.
+        prompt_tokens: make up prompts of about so many tokens, ``200`` or ``100-500``.
+        mix: kinds of calls, by weight.
+        seed: of each user's choices, and of the moments of arrivals; the same seed does the same again.
         attempts: HTTP requests of one call at most. The default never retries: a retry adds load that nobody planned,
             and hides the failure that a load test is there to count.
         live: hosts other than this machine are meant; demands a budget.
@@ -52,9 +61,14 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     host: str
     dialect: InferenceDialect = "text_generation"
+    dialects: str | None = None
     model: str | None = None
     prompt: str | None = None
     prompts: str | None = None
+    language: Literal["zh", "en", "both"] = "both"
+    lengths: str | None = None
+    prompt_tokens: str | None = None
+    mix: str | None = None
     seed: int = 0
     attempts: Annotated[int, msgspec.Meta(ge=1)] = 1
     live: bool = False
@@ -77,56 +91,206 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 "'qfkit mock' and use its address, or say --live --max-requests N if you mean it"
             )
 
-    def texts(self) -> tuple[str, ...]:
-        """The prompts to choose from, never empty.
+    @property
+    def every_dialect(self) -> dict[InferenceDialect, float]:
+        """The API families and their weights.
 
         Raises:
-            PlanError: the file cannot be read or holds none.
+            PlanError: ``dialects`` names one that there is none of, or no weights.
         """
-        if self.prompt is not None:
-            if not self.prompt.strip():
-                raise PlanError("--prompt is empty: give a text, or leave it out for the built-in prompts")
-            return (self.prompt,)
-        if self.prompts is None:
-            return DEFAULT_PROMPTS
-        try:
-            lines = Path(self.prompts).read_text("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise PlanError(f"{self.prompts} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-        except OSError as error:
-            raise PlanError(f"{self.prompts} cannot be read: {error.strerror or error}") from error
-        texts = tuple(line.strip() for line in lines if line.strip())
-        if not texts:
-            raise PlanError(f"{self.prompts} holds no prompt: write one a line")
-        return texts
+        if self.dialects is None:
+            return {self.dialect: 1.0}
+        return cast("dict[InferenceDialect, float]", weights("--dialects", self.dialects, INFERENCE_DIALECTS))
+
+    @property
+    def kinds(self) -> dict[Kind, float]:
+        """The kinds of calls of the scenario ``mixed``, and their weights.
+
+        Raises:
+            PlanError: ``mix`` cannot be read.
+        """
+        return cast("dict[Kind, float]", weights("--mix", self.mix or DEFAULT_MIX, get_args(Kind)))
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When calls are sent.
+
+    Attributes:
+        arrivals: ``closed``: each user sends its next call when the last one has ended. The others are open: calls are
+            sent at moments of their own, whether or not answers come.
+        rate: calls a second of all processes together; where ``ramp`` begins.
+        to_rate: where ``ramp`` ends.
+        burstiness: shape of the ``gamma`` distribution of the gaps. Their variation (standard deviation by mean) is
+            ``shape ** -0.5``.
+        trace: file of moments.
+        max_in_flight: open calls at once, of all processes together. One more is not sent, and the run is not to be
+            trusted.
+    """
+
+    arrivals: Arrivals = "closed"
+    rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    to_rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    burstiness: Annotated[float, msgspec.Meta(gt=0)] = 0.5
+    trace: str | None = None
+    max_in_flight: Annotated[int, msgspec.Meta(ge=1)] = 1000
+
+    @property
+    def open(self) -> bool:
+        """Calls do not wait for answers."""
+        return self.arrivals != "closed"
+
+    def check(self) -> None:
+        """Whether all is there that this model of load needs.
+
+        Raises:
+            PlanError: something is missing, or would be ignored.
+        """
+        needs = _NEEDS[self.arrivals]
+        for name in ("rate", "to_rate", "trace"):
+            flag, given = f"--{name.replace('_', '-')}", getattr(self, name) is not None
+            if name in needs and not given:
+                raise PlanError(f"--arrivals {self.arrivals} needs {flag}")
+            if given and name not in needs:
+                raise PlanError(f"--arrivals {self.arrivals} knows no {flag}: leave it out, or choose other arrivals")
+
+
+#: Arrivals -> the options that they need.
+_NEEDS: dict[Arrivals, tuple[str, ...]] = {
+    "closed": (),
+    "constant": ("rate",),
+    "poisson": ("rate",),
+    "gamma": ("rate",),
+    "ramp": ("rate", "to_rate"),
+    "trace": ("trace",),
+}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A run of one scenario by closed-loop users: each sends its next call when the last one has ended.
+    """A run of one scenario.
 
     Attributes:
-        scenario: ``qps`` asks for whole answers, ``stream`` for streams.
+        scenario: a name in `SCENARIOS`.
         traffic: what is sent.
-        users: how many at once.
+        load: when.
+        users: how many at once, in a closed model.
         spawn_rate: users started a second.
         run_time: seconds after which no call is begun.
+        warmup: seconds at the beginning whose calls are in no figure; part of ``run_time``.
+        workers: processes that make the load.
         grace: seconds that calls under way then get to end, before they are cut off.
+        calibrate: measure this tool's own error first, and while it runs. Needs a mock.
+        reconcile: hold the counts against those of the mock.
         as_json: print the report as JSON.
+        report_json: file to write the report to, too.
         allow_failures: failed calls do not make the exit code 1.
     """
 
-    scenario: Scenario
+    scenario: str
     traffic: Traffic
+    load: Load = Load()
     users: Annotated[int, msgspec.Meta(ge=1)] = 10
     spawn_rate: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     run_time: Annotated[float, msgspec.Meta(gt=0)] = 10.0
+    warmup: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    workers: Annotated[int, msgspec.Meta(ge=1)] = 1
     grace: Annotated[float, msgspec.Meta(gt=0)] = GRACE
+    calibrate: bool = True
+    reconcile: bool = True
     as_json: bool = False
+    report_json: str | None = None
     allow_failures: bool = False
 
+    def check(self) -> None:
+        """Whether this can be run at all.
 
-def seconds_of(text: str) -> float:
+        Raises:
+            PlanError: it cannot; the message says why.
+        """
+        self.traffic.check()
+        self.load.check()
+        if self.warmup >= self.run_time:
+            raise PlanError("--warmup takes the whole of --run-time: nothing would be measured")
+        if self.workers > 1 and self.traffic.max_requests is not None:
+            raise PlanError("--max-requests is kept by one process: leave out --workers")
+
+
+def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Plan:
+    """The plan that options ask for, be they ``qfkit load``'s or Locust's.
+
+    Args:
+        values: by the names of `loadtests.options`; what is missing, None or empty stands at its default.
+        scenario: a name in `SCENARIOS`.
+        host: base URL of the service.
+
+    Raises:
+        PlanError: no host is given, or a value makes no sense.
+    """
+    if not host:
+        raise PlanError("no host: give --host http://127.0.0.1:8866, or wherever 'qfkit mock' listens")
+    if values.get("prompt") and values.get("prompts"):
+        raise PlanError("--prompt and --prompts exclude each other: give one text, or a file of them")
+    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    given |= {name: seconds_of(str(given[name])) for name in ("run_time",) if name in given}
+    if "warmup" in given:
+        given["warmup"] = seconds_of(str(given["warmup"]), zero=True)
+    if "arrivals" not in given:
+        given["arrivals"] = "trace" if "trace" in given else "poisson" if "rate" in given else "closed"
+    for name in ("calibrate", "reconcile"):
+        given[name] = not given.get(f"no_{name}", False)
+    given.setdefault("dialect", "v2" if scenario in {"tools", "embed"} else "text_generation")
+    given |= {"host": host.rstrip("/"), "scenario": scenario}
+    given.setdefault("spawn_rate", float(min(int(given.get("users", 10)), 100)))
+    parts = {"traffic": _pick(Traffic, given), "load": _pick(Load, given)}
+    plan = _pick(Plan, given | parts)
+    plan.check()
+    return plan
+
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+
+def _pick(struct: type[_T], values: Mapping[str, Any]) -> _T:
+    """A struct of those of ``values`` that are its members.
+
+    Raises:
+        PlanError: one has the wrong type, or is out of bounds.
+    """
+    mine = {name: values[name] for name in struct.__struct_fields__ if name in values}
+    try:
+        return msgspec.convert(msgspec.to_builtins(mine), struct, strict=False)
+    except msgspec.ValidationError as error:
+        raise PlanError(f"an option makes no sense: {error}") from error
+
+
+def weights(flag: str, text: str, names: Sequence[str]) -> dict[str, float]:
+    """Names and their weights, as ``chat=7,stream=2``; a name without one weighs 1.
+
+    Raises:
+        PlanError: a name is not among ``names``, stands twice, or its weight is no number above 0.
+    """
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, weight = (piece.strip() for piece in part.partition("="))
+        if name not in names:
+            raise PlanError(f"{flag} knows no {name!r}: choose among {', '.join(names)}, such as {names[0]}=2")
+        try:
+            value = float(weight) if equals else 1.0
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise PlanError(f"{flag} {part.strip()!r}: a weight is a number above 0, such as {name}=2")
+        if name in found:
+            raise PlanError(f"{flag} names {name} twice")
+        found[name] = value
+    return found
+
+
+def seconds_of(text: str, *, zero: bool = False) -> float:
     """A time span such as ``10s``, ``1m30s``, ``2h`` or ``90`` in seconds.
+
+    Args:
+        text: the span.
+        zero: it may be no time at all.
 
     Raises:
         PlanError: it is none, or zero.
@@ -136,7 +300,7 @@ def seconds_of(text: str) -> float:
         raise PlanError(f"{text!r} is no time span: write it as 10s, 1m30s or 2h")
     hours, minutes, seconds = (float(part or 0) for part in found.groups())
     total = hours * 3600 + minutes * 60 + seconds
-    if not total:
+    if not total and not zero:
         raise PlanError(f"{text!r} is no time at all: give 1s or more")
     return total
 

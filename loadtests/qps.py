@@ -1,4 +1,4 @@
-"""``locust -f loadtests/qps.py --host URL``: chat calls through the reference client; keys from QIANFAN_* variables."""
+"""``locust -f loadtests/qps.py --host URL``: chat calls through the client; keys from QIANFAN_* variables."""
 
 import locust
 
@@ -7,4 +7,4 @@ from loadtests.wiring import register
 
 __all__ = ["ChatUser"]
 
-register(locust.events)
+register(locust.events, ChatUser.scenario)

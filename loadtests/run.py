@@ -3,8 +3,10 @@
 PLAN is a `Plan` as JSON. Importing Locust patches sockets, locks and time for gevent, so this must be the first thing
 that happens in the process: that is why `qfkit load` becomes this program instead of calling it.
 
-Exit codes: 0 all calls were good, or failures are allowed; 1 some failed; 2 the plan cannot be run; 3 no call ended, so
-nothing was measured; 128 + signal after Ctrl-C or SIGTERM, with a report of what was measured until then.
+With several workers this process is Locust's master, makes no load, and starts them as ``loadtests.run PLAN --worker
+PORT``: fresh interpreters, not forks.
+
+Exit codes: see `loadtests.ending`; 2 when the plan cannot be run.
 """
 
 from __future__ import annotations
@@ -14,25 +16,30 @@ import locust  # noqa: F401  # isort: skip - first: it patches the modules that 
 import json
 import logging
 import signal
+import subprocess
 import sys
 import time
 from argparse import Namespace
+from pathlib import Path
 from typing import TextIO
 
 import gevent
 import msgspec
 from locust.env import Environment
-from locust.runners import LocalRunner
+from locust.runners import LocalRunner, MasterRunner
 
+from loadtests.bench import Bench
+from loadtests.ending import finish
 from loadtests.plan import Plan, PlanError
 from loadtests.reporting import terminal
 from loadtests.session import rehearse
 from loadtests.tally import Ledger
-from loadtests.users import ChatUser, QianfanUser, StreamUser
-from loadtests.wiring import Bench, attach
+from loadtests.users import USERS
+from loadtests.wiring import attach
 from qfkit.client import ConfigurationError
 
-USERS: dict[str, type[QianfanUser]] = {user.scenario: user for user in (ChatUser, StreamUser)}
+#: Seconds that a worker may take to start and to say that it is ready.
+_START = 60.0
 
 
 def main(arguments: list[str]) -> int:
@@ -43,51 +50,68 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"loadtests.run takes a plan as JSON ({error}); people use 'qfkit load'\n")
         return 2
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    if arguments[1:2] == ["--worker"]:
+        return work(plan, int(arguments[2]))
     try:
-        rehearse(plan.traffic)
+        rehearse(plan)
+        run = Run(plan)
+        signum = run.to_its_end()
     except (PlanError, ConfigurationError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    run = Run(plan)
-    ledger, signum = run.to_its_end()
-    data = run.bench.report(ledger)
+    data = run.bench.report()
+    code = finish(data, allow_failures=plan.allow_failures, signum=signum)
+    if plan.report_json:
+        Path(plan.report_json).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", "utf-8")
     sys.stdout.write(f"{json.dumps(data, ensure_ascii=False) if plan.as_json else terminal.render(data)}\n")
-    if code := run.environment.process_exit_code:
-        return int(code)
-    if signum:
-        return 128 + signum
-    if run.runner.exceptions:
-        return 3
-    return exit_code(ledger, plan)
+    return int(run.environment.process_exit_code or code)
 
 
-def exit_code(ledger: Ledger, plan: Plan) -> int:
-    """What a run that came to its end is worth."""
-    if not ledger.calls:
-        return 3
-    return 1 if ledger.failed and not plan.allow_failures else 0
+def _environment(plan: Plan) -> Environment:
+    return Environment(
+        user_classes=[USERS[plan.scenario]],
+        host=plan.traffic.host,
+        stop_timeout=plan.grace,
+        parsed_options=Namespace(headless=True, run_time=plan.run_time, enable_rebalancing=False, web_base_path=""),
+    )
+
+
+def work(plan: Plan, port: int) -> int:
+    """Be a worker of the master at this port of this machine, until it says that it is over."""
+    for signum in (signal.SIGINT, signal.SIGTERM):  # they reach the master, too, and the master tells its workers
+        signal.signal(signum, signal.SIG_IGN)
+    environment = _environment(plan)
+    runner = environment.create_worker_runner("127.0.0.1", port)
+    attach(environment, runner, plan)
+    runner.greenlet.join()
+    return int(environment.process_exit_code or 0)
 
 
 class Run:
-    """A run in this process, from start to report."""
+    """A run that this process makes, or is the master of, from start to report."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.environment = Environment(
-            user_classes=[USERS[plan.scenario]],
-            host=plan.traffic.host,
-            stop_timeout=plan.grace,
-            parsed_options=Namespace(headless=True, run_time=plan.run_time),
+        self.environment = _environment(plan)
+        self.runner: LocalRunner | MasterRunner = (
+            self.environment.create_local_runner()
+            if plan.workers == 1
+            else self.environment.create_master_runner("127.0.0.1", 0)
         )
-        self.runner: LocalRunner = self.environment.create_local_runner()
-        self.bench: Bench = attach(self.environment, self.runner, plan.traffic)
+        self.bench: Bench = attach(self.environment, self.runner, plan)
         self._signal = 0
 
-    def to_its_end(self) -> tuple[Ledger, int]:
-        """Start the users, wait for the end, let calls under way end: what was measured, and the signal if one came."""
+    def to_its_end(self) -> int:
+        """Start the users, wait for the end, let calls under way end; the signal if one came.
+
+        Raises:
+            PlanError: a worker did not start.
+        """
         for signum in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(signum, self._interrupted, signum)
-        self.runner.start(self.plan.users, self.plan.spawn_rate)
+        workers = self._start_workers()
+        users = self.plan.workers if self.plan.load.open else self.plan.users
+        self.runner.start(users, self.plan.spawn_rate)
         clock = gevent.spawn(self._quit_in_time)
         progress = gevent.spawn(self._progress, sys.stderr) if sys.stderr.isatty() else None
         self.runner.greenlet.join()
@@ -95,18 +119,38 @@ class Run:
         if progress is not None:
             progress.kill()
             sys.stderr.write("\r\x1b[K")
-        return self.bench.recorder.total, self._signal
+        for worker in workers:
+            worker.wait()
+        return self._signal
+
+    def _start_workers(self) -> list[subprocess.Popen[bytes]]:
+        runner = self.runner
+        if not isinstance(runner, MasterRunner):
+            return []
+        plan = msgspec.json.encode(self.plan).decode()
+        arguments = [sys.executable, "-m", "loadtests.run", plan, "--worker", str(runner.server.port)]
+        workers = [subprocess.Popen(arguments) for _ in range(self.plan.workers)]  # noqa: S603 - our own module
+        deadline = time.monotonic() + _START
+        while len(runner.clients.ready) < len(workers):
+            ended = [worker for worker in workers if worker.poll() is not None]
+            if ended or time.monotonic() > deadline:
+                for worker in workers:
+                    worker.kill()
+                raise PlanError(f"only {len(runner.clients.ready)} of {len(workers)} workers started")
+            gevent.sleep(0.02)
+        return workers
 
     def _quit_in_time(self) -> None:
+        while not self.bench.begun:  # calibration comes first
+            gevent.sleep(0.005)
         # gevent's timers count from when its loop last woke up, which after imports and heavy work is a while ago.
-        end = time.monotonic() + self.plan.run_time
-        while (left := end - time.monotonic()) > 0:
+        while (left := self.bench.begun + self.plan.run_time - time.time()) > 0:
             gevent.sleep(left)
         self.runner.quit()
 
     def _interrupted(self, signum: int) -> None:
         if self._signal:  # the second time: now
-            self.runner.user_greenlets.kill(block=False)
+            self.bench.cut()
             return
         self._signal = signum
         gevent.spawn(self.runner.quit)
@@ -126,7 +170,7 @@ class Run:
         total = self.bench.recorder.so_far
         line = f"{elapsed:4.0f}/{self.plan.run_time:g} s  {self.runner.user_count} users  {total.calls} calls"
         line += f"  {total.failed} failed  {fresh.calls / seconds:.1f}/s"
-        tally = fresh.tallies.get(self.plan.scenario)
+        tally = next(iter(fresh.tallies.values()), None)
         for name, title in (("ttft", "TTFT"), ("latency", "latency")):
             if tally is not None and (median := tally.durations[name].quantiles(0.5)):
                 line += f"  p50 {title} {median[0] * 1000:.1f} ms"

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
+from loadtests.arrivals import moments_of
+from loadtests.calls import CALLS, kinds_of
 from loadtests.measures import StreamTimer
-from loadtests.plan import PlanError, Traffic, is_loopback
+from loadtests.plan import Plan, PlanError, Traffic, is_loopback
+from loadtests.prompts import prompts_of
 from qfkit.client import Client, RateLimits, RetryPolicy
-from qfkit.client.calls import chat_call
-from qfkit.protocol.dialects import route
+from qfkit.clock import SystemClock
+from qfkit.protocol.dialects import InferenceDialect, route
 
 
 class BudgetSpent(Exception):
@@ -26,10 +32,15 @@ class Gate:
 
     The check stands here, behind the client, and not only where options are read: whatever a variable of the
     environment or the address of a token service says, nothing leaves for a host that was not meant.
+
+    Args:
+        traffic: what may be sent.
+        count: is told of each request that passes.
     """
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, count: Callable[[], None] = lambda: None) -> None:
         self._live = traffic.live
+        self._count = count
         self._left = traffic.max_requests
         self._known: set[str] = set()
 
@@ -52,6 +63,32 @@ class Gate:
             if self._left == 0:
                 raise BudgetSpent
             self._left -= 1
+        self._count()
+
+
+@dataclass(slots=True)
+class Send:
+    """One inference request: its moment on the session's clock, and whether a connection could be made for it."""
+
+    at: float
+    connected: bool = True
+
+
+def _never_connected(error: requests.ConnectionError) -> bool:
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    cause = error.args[0] if error.args else None
+    return isinstance(getattr(cause, "reason", cause), urllib3.exceptions.NewConnectionError)
+
+
+class PreciseClock(SystemClock):
+    """The system's clock, with a monotonic time as fine as there is: on Windows the other one steps by 15 ms."""
+
+    __slots__ = ()
+
+    def monotonic(self) -> float:
+        """Seconds that never run backwards."""
+        return time.perf_counter()
 
 
 class MeasuredSession(requests.Session):
@@ -74,6 +111,7 @@ class MeasuredSession(requests.Session):
         """A new call begins: forget what the last one sent."""
         self.requests = 0
         self.token_requests = 0
+        self.sends: list[Send] = []
         self.timer: StreamTimer | None = None
 
     @property
@@ -94,9 +132,16 @@ class MeasuredSession(requests.Session):
         if target is not None and target.operation == "token":
             self.token_requests += 1
             return super().send(request, **kwargs)
+        now = self._now()
+        sent = Send(now)
+        self.sends.append(sent)
         if self.timer is None:  # an attempt after the first is still the same call: its caller waits from the first on
-            self.timer = StreamTimer(self._now())
-        response = super().send(request, **kwargs)
+            self.timer = StreamTimer(now)
+        try:
+            response = super().send(request, **kwargs)
+        except requests.ConnectionError as error:
+            sent.connected = not _never_connected(error)
+            raise
         if kwargs.get("stream"):
             self.timer.headers_arrived(self._now())
             response.raw = _Watched(response.raw, self.timer, self._now)
@@ -128,6 +173,7 @@ def new_client(
     traffic: Traffic,
     session: requests.Session,
     *,
+    dialect: InferenceDialect | None = None,
     random: Random | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Client:
@@ -136,6 +182,7 @@ def new_client(
     Args:
         traffic: where to, in which dialect, how often to try.
         session: of this user.
+        dialect: another one than the traffic's.
         random: where waits between attempts are drawn.
         environ: holds the keys, under the official SDK's names.
 
@@ -149,24 +196,28 @@ def new_client(
         limits=None if traffic.live else RateLimits.off(),
         # A mock serves tokens, too; a variable that is left over must not send keys elsewhere.
         iam_base_url=None if traffic.live else traffic.host,
-        dialect=traffic.dialect,
+        dialect=dialect or traffic.dialect,
         model=traffic.model,
         retry=RetryPolicy(attempts=traffic.attempts),
         session=session,
         random=random,
+        clock=PreciseClock(),
     )
 
 
-def rehearse(traffic: Traffic, environ: Mapping[str, str] = os.environ) -> None:
-    """See whether this traffic can be made at all; nothing is sent.
+def rehearse(plan: Plan, environ: Mapping[str, str] = os.environ) -> None:
+    """See whether this plan can be carried out at all; nothing is sent.
 
     Raises:
-        PlanError: it may not be sent, or there are no prompts.
+        PlanError: it may not be sent, there are no prompts, or a dialect has no such calls.
         ConfigurationError: keys are missing, or the dialect has no such model.
     """
-    traffic.check()
-    texts = traffic.texts()
+    traffic = plan.traffic
+    plan.check()
+    prompts_of(traffic)
+    moments_of(plan.load, plan.run_time, traffic.seed)
     with requests.Session() as session:
-        client = new_client(traffic, session, environ=environ)
-        chat_call(traffic.dialect, texts[0], model=client.model, system=None, params={}, stream=False)
-        client.close()
+        for dialect, kinds in kinds_of(plan.scenario, traffic).items():
+            with new_client(traffic, session, dialect=dialect, environ=environ) as client:
+                for kind in kinds:
+                    CALLS[kind].rehearse(client, "hi")

@@ -1,4 +1,4 @@
-"""``locust -f loadtests/stream.py --host URL``: streams, timed to each token; keys from QIANFAN_* variables."""
+"""``locust -f loadtests/stream.py --host URL``: streams through the client; keys from QIANFAN_* variables."""
 
 import locust
 
@@ -7,4 +7,4 @@ from loadtests.wiring import register
 
 __all__ = ["StreamUser"]
 
-register(locust.events)
+register(locust.events, StreamUser.scenario)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from loadtests.measures import Histogram
 from loadtests.samples import Attempted, Sample
 from loadtests.timeline import Timeline
+from loadtests.variants import VARIANTS
 
 #: The durations of a call, in the order they are shown. ``latency`` is to the end of the answer. All but ``failed`` are
 #: of good calls only; all but ``latency`` and ``failed`` of streams.
@@ -88,6 +89,7 @@ class Tally:
         first, last: Unix time in seconds of the first start and of the last end of a call; None before that.
         call_failures, attempt_failures: how many calls, and how many attempts, failed in which way.
         durations: by the names in `DURATIONS`.
+        variants: what other tools call these durations, by the names in `loadtests.variants.VARIANTS`.
         late: between the intended and the actual sending, of an open model.
         rates: output tokens a second of each good call, to its last content, or to its end when it is no stream.
         waits: number of an attempt, from 2 on -> what was slept before it.
@@ -112,6 +114,7 @@ class Tally:
     call_failures: Counter[Failure] = field(default_factory=Counter)
     attempt_failures: Counter[Failure] = field(default_factory=Counter)
     durations: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in DURATIONS})
+    variants: dict[str, Histogram] = field(default_factory=dict)
     late: Histogram = field(default_factory=Histogram)
     rates: Histogram = field(default_factory=Histogram)
     waits: dict[int, Histogram] = field(default_factory=dict)
@@ -186,10 +189,7 @@ class Tally:
             elif attempt.phase or attempt.code is not None or attempt.what:
                 self.attempt_failures[Failure.of(attempt)] += 1
             if number > 1:
-                found = self.waits.get(number)
-                if found is None:
-                    found = self.waits[number] = Histogram()
-                found.add(attempt.waited)
+                _at(self.waits, number).add(attempt.waited)
 
     def _stream(self, sample: Sample) -> None:
         durations = self.durations
@@ -201,6 +201,10 @@ class Tally:
         gaps = durations["itl"]
         for gap in sample.itl:
             gaps.add(gap)
+        if sample.contents:
+            for name, variant in VARIANTS.items():
+                for seconds in variant.of(sample):
+                    _at(self.variants, name).add(seconds)
 
     def _tokens(self, sample: Sample) -> None:
         self.prompt_tokens += sample.prompt_tokens or 0
@@ -232,7 +236,9 @@ class Tally:
         self.late.merge(other.late)
         self.rates.merge(other.rates)
         for number, histogram in other.waits.items():
-            self.waits.setdefault(number, Histogram()).merge(histogram)
+            _at(self.waits, number).merge(histogram)
+        for name, histogram in other.variants.items():
+            _at(self.variants, name).merge(histogram)
         self.timeline.merge(other.timeline)
 
     def to_dict(self) -> dict[str, Any]:
@@ -242,6 +248,7 @@ class Tally:
             "call_failures": [[*failure, count] for failure, count in self.call_failures.items()],
             "attempt_failures": [[*failure, count] for failure, count in self.attempt_failures.items()],
             "durations": {name: histogram.to_dict() for name, histogram in self.durations.items() if histogram.count},
+            "variants": {name: histogram.to_dict() for name, histogram in self.variants.items()},
             "late": self.late.to_dict(),
             "rates": self.rates.to_dict(),
             "waits": [[number, histogram.to_dict()] for number, histogram in self.waits.items()],
@@ -256,6 +263,7 @@ class Tally:
             getattr(tally, kind).update({Failure(*failure): count for *failure, count in data[kind]})
         for name, histogram in data["durations"].items():
             tally.durations[name] = Histogram.from_dict(histogram)
+        tally.variants = {name: Histogram.from_dict(histogram) for name, histogram in data["variants"].items()}
         tally.late = Histogram.from_dict(data["late"])
         tally.rates = Histogram.from_dict(data["rates"])
         tally.waits = {number: Histogram.from_dict(histogram) for number, histogram in data["waits"]}
@@ -265,6 +273,16 @@ class Tally:
     def _span(self, first: float, last: float) -> None:
         self.first = first if self.first is None else min(self.first, first)
         self.last = last if self.last is None else max(self.last, last)
+
+
+_K = TypeVar("_K")
+
+
+def _at(histograms: dict[_K, Histogram], key: _K) -> Histogram:
+    found = histograms.get(key)
+    if found is None:
+        found = histograms[key] = Histogram()
+    return found
 
 
 _COUNTS = (
@@ -297,12 +315,22 @@ class Ledger:
             generator itself was the limit, and its queueing is in every duration.
         lost: processes whose last figures never came.
         samples: raw calls, when they are kept.
+        planned: calls that were to be sent: arrivals of an open model, and calls that users of a closed one began.
+        unsent: arrivals that were not sent, because as many calls as may be were under way.
+        probes: requests of the calibration, which are in no other count.
+        calibration: errors of this tool's own clock; see `loadtests.calibrate`.
+        sent: HTTP requests that went out, as the gate counted them: what ``requests`` of all tallies must come to.
     """
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     generators: dict[str, float] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    planned: int = 0
+    unsent: int = 0
+    sent: int = 0
+    probes: int = 0
+    calibration: dict[str, Histogram] = field(default_factory=dict)
 
     def tally(self, scenario: str) -> Tally:
         """The tally of ``scenario``, made when there is none yet."""
@@ -317,6 +345,16 @@ class Ledger:
         return sum(tally.calls for tally in self.tallies.values())
 
     @property
+    def recorded(self) -> int:
+        """Calls that were handed in, those of the warm-up and those that were cut off included."""
+        return sum(it.calls + it.cut_off + it.warmup_calls for it in self.tallies.values())
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests of all calls that were handed in."""
+        return sum(it.requests + it.warmup_requests for it in self.tallies.values())
+
+    @property
     def failed(self) -> int:
         """Calls that failed, of all scenarios."""
         return sum(tally.failed for tally in self.tallies.values())
@@ -328,6 +366,12 @@ class Ledger:
         self.generators.update(other.generators)
         self.lost += other.lost
         self.samples += other.samples
+        self.planned += other.planned
+        self.unsent += other.unsent
+        self.sent += other.sent
+        self.probes += other.probes
+        for name, histogram in other.calibration.items():
+            _at(self.calibration, name).merge(histogram)
 
     def to_dict(self) -> dict[str, Any]:
         """As data, for another process."""
@@ -336,6 +380,11 @@ class Ledger:
             "generators": dict(self.generators),
             "lost": list(self.lost),
             "samples": [sample.to_dict() for sample in self.samples],
+            "planned": self.planned,
+            "unsent": self.unsent,
+            "sent": self.sent,
+            "probes": self.probes,
+            "calibration": {name: histogram.to_dict() for name, histogram in self.calibration.items()},
         }
 
     @classmethod
@@ -343,4 +392,7 @@ class Ledger:
         """What `to_dict` gave."""
         tallies = {scenario: Tally.from_dict(tally) for scenario, tally in data["tallies"].items()}
         samples = [Sample.from_dict(sample) for sample in data["samples"]]
-        return cls(tallies, dict(data["generators"]), list(data["lost"]), samples)
+        counts = {name: data[name] for name in ("planned", "unsent", "sent", "probes")}
+        ledger = cls(tallies, dict(data["generators"]), list(data["lost"]), samples, **counts)
+        ledger.calibration = {name: Histogram.from_dict(histogram) for name, histogram in data["calibration"].items()}
+        return ledger

@@ -1,7 +1,10 @@
 """Locust users that call Qianfan through the reference client: signed, and by default never retried.
 
 Locust's own statistics get one entry a call. What they cannot hold (first tokens, gaps, codes, attempts) goes to the
-`recorder`.
+`recorder`, as one `Sample` a call.
+
+In a closed model each user makes its calls one after the other. In an open one Locust's users stand by, and the
+`pacer` has calls made by users of its own, at moments that no answer moves.
 """
 
 from __future__ import annotations
@@ -9,26 +12,28 @@ from __future__ import annotations
 import itertools
 import time
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import gevent
 from gevent import GreenletExit
 from locust import User, task
 from locust.exception import StopTest
 
+from loadtests.calls import CALLS, Answered, tokens
 from loadtests.measures import StreamTimer
 from loadtests.outcomes import attempted
-from loadtests.plan import PlanError, Scenario
-from loadtests.samples import Kind, Outcome, Sample
+from loadtests.plan import Kind, PlanError
+from loadtests.samples import Outcome, Sample
 from loadtests.session import BudgetSpent, MeasuredSession, new_client
 from loadtests.tally import Failure
 from loadtests.wiring import bench_of
-from qfkit.client import Attempt, ConfigurationError, QianfanError
+from qfkit.client import ConfigurationError, QianfanError
 
 if TYPE_CHECKING:
     from locust.env import Environment
 
-    from qfkit.protocol.messages import Usage
+    from loadtests.prompts import Prompt
+    from qfkit.protocol.dialects import InferenceDialect
 
 #: Seconds between a user's looks at whether the run has ended, once the budget is spent.
 _PAUSE = 0.05
@@ -40,103 +45,145 @@ class CallFailed(Exception):
     """A failure as Locust is told it: by kind. The client's own words hold a request id, so each would be a row."""
 
 
-class Answered(NamedTuple):
-    """What a client says of a call that ended well."""
-
-    attempts: tuple[Attempt, ...]
-    usage: Usage | None
-
-
 class QianfanUser(User):
-    """One user with a client, a connection and a choice of prompts of its own.
+    """One user with clients, a connection and choices of its own.
 
     Raises:
         StopTest: the plan cannot be run: nothing may be sent to this host, or the keys are missing.
     """
 
     abstract = True
-    scenario: ClassVar[Scenario]
-    kind: ClassVar[Kind] = "chat"
+    #: Under which name calls are counted; with several kinds of calls, the name's beginning.
+    scenario: ClassVar[str]
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         try:
-            self.bench = bench_of(environment, self.host)
-            traffic = self.bench.traffic
+            self.bench = bench_of(environment, self.host, self.scenario)
+            traffic = self.bench.plan.traffic
+            self.mix = self.bench.mix(self.scenario)
             name = f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}"
             self.random = Random(name)
             self.session = MeasuredSession(self.bench.gate, time.perf_counter, proxies=traffic.live)
-            self.client = new_client(traffic, self.session, random=Random(f"{name}/waits"))
+            self.clients = {
+                dialect: new_client(traffic, self.session, dialect=dialect, random=Random(f"{name}/waits"))
+                for dialect in self.mix.dialects
+            }
         except (PlanError, ConfigurationError) as error:
             environment.process_exit_code = 2
             raise StopTest(f"qfkit: {error}") from None  # Locust prints the traceback
 
     def on_stop(self) -> None:
         """Give the connection back."""
-        self.client.close()
+        for client in self.clients.values():
+            client.close()
         self.session.close()
 
-    def ask(self, prompt: str) -> Answered:
-        """Make one call and read its answer to the end."""
-        raise NotImplementedError
+    @task
+    def call(self) -> None:
+        """Make one call; in an open model, stand by."""
+        if self.bench.plan.load.open:
+            gevent.sleep(_PAUSE)
+            return
+        self.bench.recorder.planned()
+        self.measure()
 
-    def measure(self) -> None:
-        """Make one call and hand in what comes of it."""
+    def measure(self, planned: float | None = None, text: str | None = None) -> None:
+        """Make one call and hand in what comes of it.
+
+        Args:
+            planned: moment of the intended sending on the clock of `time.perf_counter`; None in a closed model.
+            text: what to ask; None to draw a prompt.
+        """
         session = self.session
         session.begin()
         start = time.perf_counter()
+        dialect, kind = self.mix.draw(self.random)
+        prompt = self.bench.prompt(self.random, text)
+        call = _Call(self, dialect, kind, prompt, (planned, start))
         answered: Answered | None = None
         error: QianfanError | None = None
         try:
-            answered = self.ask(self.random.choice(self.bench.prompts))
+            answered = CALLS[kind].make(self.clients[dialect], prompt.text, lambda: session.timer)
         except GreenletExit:
-            self._add(start, None, None, "cut_off")
+            call.ended("cut_off")
             raise
         except BudgetSpent:
             if session.requests:  # a call that needed one request more than there were
-                self._add(start, None, None, "cut_off")
+                call.ended("cut_off")
+            else:
+                self.bench.recorder.planned(-1)
             self.bench.stop_soon()
             gevent.sleep(_PAUSE)  # not StopUser: Locust complains of users that end while it stops them
             return
         except (PlanError, ConfigurationError) as wrong:
+            self.bench.recorder.planned(-1)
             self.bench.give_up(wrong)
             gevent.sleep(_PAUSE)
             return
         except QianfanError as raised:
             error = raised
-        sample = self._add(start, answered, error, "ok" if error is None else "failed")
+        sample = call.ended("ok" if error is None else "failed", answered, error)
         self.environment.events.request.fire(
-            request_type=self.scenario,
-            name=self.bench.traffic.dialect,
+            request_type=sample.scenario,
+            name=dialect,
             response_time=(sample.end or 0.0) * 1000,
             response_length=0,
             exception=None if error is None else CallFailed(_words(sample)),
             context={},
         )
 
-    def _add(self, start: float, answered: Answered | None, error: QianfanError | None, outcome: Outcome) -> Sample:
+
+class _Call:
+    """A call under way, and how it becomes a sample."""
+
+    __slots__ = ("dialect", "kind", "planned", "prompt", "start", "user")
+
+    def __init__(
+        self,
+        user: QianfanUser,
+        dialect: InferenceDialect,
+        kind: Kind,
+        prompt: Prompt,
+        moments: tuple[float | None, float],
+    ) -> None:
+        self.user, self.dialect, self.kind, self.prompt = user, dialect, kind, prompt
+        self.planned, self.start = moments
+
+    def ended(self, outcome: Outcome, answered: Answered | None = None, error: QianfanError | None = None) -> Sample:
+        """Hand in what came of it."""
         end = time.perf_counter()
-        session = self.session
-        sent = start if session.sent is None else session.sent
-        began = time.time() - (end - sent)
+        bench, session = self.user.bench, self.user.session
+        sent = self.start if session.sent is None else session.sent
+        origin = sent if self.planned is None else self.planned
+        wall = time.time() - end  # from the precise clock to Unix time
         attempts = answered.attempts if answered else error.attempts if error else ()
-        usage = answered.usage if answered else None
+        read, written, counted = tokens(self.prompt.text, answered) if answered else (None, None, False)
         sample = Sample(
-            scenario=self.scenario,
+            scenario=self.user.mix.name(self.dialect, self.kind),
             kind=self.kind,
-            dialect=self.bench.traffic.dialect,
-            began=began,
+            dialect=self.dialect,
+            prompt=self.prompt.name,
+            planned=None if self.planned is None else wall + self.planned,
+            began=wall + sent,
+            warmup=wall + origin < bench.measure_from,
             outcome=outcome,
-            attempts=attempted(attempts, error, began=began),
+            attempts=attempted(
+                attempts,
+                error,
+                began=wall + self.start,
+                sends=[(wall + it.at, it.connected) for it in session.sends],
+            ),
             requests=session.requests,
             token_requests=session.token_requests,
-            end=end - sent,
-            prompt_tokens=usage.prompt_tokens if usage else None,
-            output_tokens=usage.completion_tokens if usage else None,
-            tokens_from="server" if usage else None,
-            **(session.timer or StreamTimer(sent)).moments(),
+            end=end - origin,
+            prompt_tokens=read,
+            output_tokens=written,
+            tokens_from=None if answered is None else "server" if counted else "estimated",
+            worker=bench.recorder.name,
+            **(session.timer or StreamTimer(sent)).moments(origin),
         )
-        self.bench.recorder.add(sample)
+        bench.recorder.add(sample)
         return sample
 
 
@@ -146,37 +193,36 @@ def _words(sample: Sample) -> str:
 
 
 class ChatUser(QianfanUser):
-    """Scenario ``qps``: asks for whole answers, one after the other."""
+    """Scenario ``qps``: asks for whole answers."""
 
-    scenario: ClassVar[Scenario] = "qps"
-
-    def ask(self, prompt: str) -> Answered:
-        """One chat call."""
-        reply = self.client.chat(prompt)
-        return Answered(reply.attempts, reply.usage)
-
-    @task
-    def chat(self) -> None:
-        """Ask for a whole answer."""
-        self.measure()
+    scenario = "qps"
 
 
 class StreamUser(QianfanUser):
-    """Scenario ``stream``: asks for streams, one after the other, and notes when each piece comes."""
+    """Scenario ``stream``: asks for streams, and notes when each piece comes."""
 
-    scenario: ClassVar[Scenario] = "stream"
-    kind: ClassVar[Kind] = "stream"
+    scenario = "stream"
 
-    def ask(self, prompt: str) -> Answered:
-        """One stream, read to its end."""
-        with self.client.stream(prompt) as stream:
-            timer = self.session.timer
-            assert timer is not None
-            for chunk in stream:
-                timer.chunk_arrived(time.perf_counter(), chunk.text, chunk.reasoning)
-            return Answered(stream.attempts, stream.usage)
 
-    @task
-    def stream(self) -> None:
-        """Ask for a stream."""
-        self.measure()
+class MixedUser(QianfanUser):
+    """Scenario ``mixed``: draws the kind and the dialect of each call by weight."""
+
+    scenario = "mixed"
+
+
+class ToolsUser(QianfanUser):
+    """Scenario ``tools``: asks with a tool to call, calls it, and asks again with its result."""
+
+    scenario = "tools"
+
+
+class EmbedUser(QianfanUser):
+    """Scenario ``embed``: turns texts into vectors."""
+
+    scenario = "embed"
+
+
+#: By scenario.
+USERS: dict[str, type[QianfanUser]] = {
+    user.scenario: user for user in (ChatUser, StreamUser, MixedUser, ToolsUser, EmbedUser)
+}

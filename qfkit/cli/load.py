@@ -1,4 +1,7 @@
-"""``qfkit load``: a load test on Locust, checked before it starts and told in one table."""
+"""``qfkit load``: load tests on Locust, checked before they start and told in one table.
+
+The commands are made of two tables: the scenarios of `loadtests.plan`, and the options of `loadtests.options`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,20 @@ import os
 import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import click
 
-from qfkit.protocol.dialects import INFERENCE_DIALECTS
-
-if TYPE_CHECKING:
-    from qfkit.protocol.dialects import InferenceDialect
+from loadtests.options import Option, options
+from loadtests.plan import SCENARIOS, PlanError, plan_of
 
 #: Seconds that the host may take to accept the connection that shows it is there.
 _PATIENCE = 5.0
+
+#: Subcommands that run no load -> their module; each has a `command`.
+OTHERS: dict[str, str] = {}
 
 
 class _CannotStart(click.ClickException):
@@ -27,101 +32,80 @@ class _CannotStart(click.ClickException):
     exit_code = 2
 
 
-@click.command("load")
-@click.argument("scenario", type=click.Choice(["qps", "stream"]))
-@click.option("--host", required=True, metavar="URL", help="Base URL of the service, such as a mock's.")
-@click.option("--users", type=click.IntRange(1), default=10, show_default=True, help="Users at once.")
-@click.option(
-    "--spawn-rate", type=click.FloatRange(0, min_open=True), help="Users started a second.  [default: all, up to 100]"
-)
-@click.option("--run-time", default="10s", show_default=True, metavar="TIME", help="As 10s, 1m30s or 2h.")
-@click.option("--dialect", type=click.Choice(INFERENCE_DIALECTS), default="text_generation", show_default=True)
-@click.option("--model", help="Model to ask, for v1 and v2.  [default: the client's]")
-@click.option("--prompt", help="The one text to send.")
-@click.option("--prompts", type=click.Path(), metavar="FILE", help="Texts to choose from, one a line, in UTF-8.")
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="The same seed asks the same things in the same order."
-)
-@click.option(
-    "--attempts",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Requests of one call at most; 1: no retries.",
-)
-@click.option("--max-requests", type=click.IntRange(1), help="Budget: stop when this many HTTP requests were sent.")
-@click.option("--live", is_flag=True, help="Allow a host that is not this machine; demands --max-requests.")
-@click.option("--allow-failures", is_flag=True, help="Failed calls do not make the exit code 1.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def command(
-    *,
-    scenario: str,
-    host: str,
-    users: int,
-    spawn_rate: float | None,
-    run_time: str,
-    dialect: InferenceDialect,
-    model: str | None,
-    prompt: str | None,
-    prompts: str | None,
-    seed: int,
-    attempts: int,
-    max_requests: int | None,
-    live: bool,
-    allow_failures: bool,
-    as_json: bool,
-) -> None:
+class _Scenarios(click.Group):
+    """A subcommand for each scenario, with the options that it knows."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return [*SCENARIOS, *OTHERS]
+
+    def get_command(self, _ctx: click.Context, name: str) -> click.Command | None:
+        if name in OTHERS:
+            return cast("click.Command", import_module(OTHERS[name]).command)
+        return _command(name) if name in SCENARIOS else None
+
+
+@click.command("load", cls=_Scenarios)
+def command() -> None:
     """Measure a service under load, with the reference client: signed, and without retries.
 
-    \b
-    qps     whole answers: calls a second, latency
-    stream  streams: time to the first content (TTFT), gaps between tokens (ITL)
+    Each user sends its next call when the last one has ended; with --rate calls are sent at moments of their own,
+    whether or not answers come. When the run time is over, calls under way get up to 30 s to end. Keys come from the
+    QIANFAN_* variables; 'qfkit mock' prints those of the mock.
 
-    Each user sends its next call when the last one has ended. When the run time is over, calls under way get up to
-    30 s to end. Keys come from the QIANFAN_* variables; 'qfkit mock' prints those of the mock.
-
-    Ends with exit code 0 when all calls were good, 1 when some failed (unless --allow-failures), 2 when the test could
-    not be started as asked, 3 when no call ended, 130 after Ctrl-C.
+    Ends with exit code 0 when all calls were good, 1 when some failed (unless --allow-failures) or an SLO was missed, 2
+    when the test could not be started as asked, 3 when the measurement is not to be trusted, 130 after Ctrl-C.
     """
+
+
+def _command(scenario: str) -> click.Command:
+    def run(**values: Any) -> None:
+        _run(scenario, values)
+
+    about = f"{SCENARIOS[scenario]}\n\n'qfkit load --help' says what is measured, and how a run ends."
+    return click.Command(
+        scenario, callback=run, params=[_parameter(option) for option in options("qfkit", scenario)], help=about
+    )
+
+
+def _parameter(option: Option) -> click.Option:
+    kind: click.ParamType[Any] | type = option.kind
+    if option.choices:
+        kind = click.Choice(option.choices)
+    elif option.least is not None or option.above is not None:
+        bounds = {"min": option.above, "min_open": True} if option.above is not None else {"min": option.least}
+        kind = (click.IntRange if option.kind is int else click.FloatRange)(**bounds)
+    shown: bool | str = option.shown or (option.default is not None and option.kind is not bool)
+    return click.Option(
+        [option.flags, option.name],
+        type=None if option.kind is bool else kind,
+        is_flag=option.kind is bool,
+        default=option.default,
+        show_default=shown,
+        required=option.name == "host",
+        multiple=option.many,
+        metavar=option.metavar,
+        help=option.help,
+    )
+
+
+def _run(scenario: str, values: dict[str, Any]) -> None:
     if importlib.util.find_spec("locust") is None:
         raise _CannotStart("load tests need Locust, which is not installed: pip install 'qfkit[load]'")
     import msgspec
 
-    from loadtests.plan import Plan, PlanError, Traffic, seconds_of
     from loadtests.session import rehearse
     from qfkit.client import ConfigurationError
 
-    if prompt is not None and prompts is not None:
-        raise click.UsageError("--prompt and --prompts exclude each other: give one text, or a file of them")
     try:
-        traffic = Traffic(
-            host=host.rstrip("/"),
-            dialect=dialect,
-            model=model,
-            prompt=prompt,
-            prompts=prompts,
-            seed=seed,
-            attempts=attempts,
-            live=live,
-            max_requests=max_requests,
-        )
-        plan = Plan(
-            scenario="stream" if scenario == "stream" else "qps",
-            traffic=traffic,
-            users=users,
-            spawn_rate=spawn_rate if spawn_rate is not None else min(users, 100),
-            run_time=seconds_of(run_time),
-            as_json=as_json,
-            allow_failures=allow_failures,
-        )
-        rehearse(traffic)
+        plan = plan_of(values, scenario=scenario, host=values["host"])
+        rehearse(plan)
     except PlanError as error:
         raise click.UsageError(str(error)) from error
     except ConfigurationError as error:
         raise _CannotStart(str(error)) from error
-    _knock(traffic.host)
-    if live:
-        click.echo(f"Live: at most {max_requests} requests go to {traffic.host}.", err=True)
+    _knock(plan.traffic.host)
+    if plan.traffic.live:
+        click.echo(f"Live: at most {plan.traffic.max_requests} requests go to {plan.traffic.host}.", err=True)
     _become(msgspec.json.encode(plan).decode())
 
 

@@ -88,6 +88,10 @@ class AttemptLog:
         #: The clock's monotonic time when the call began.
         self.began = clock.monotonic()
 
+    def now(self) -> float:
+        """The clock's monotonic time."""
+        return self._clock.monotonic()
+
     def elapsed(self) -> float:
         """Seconds since the call began."""
         return self._clock.monotonic() - self.began

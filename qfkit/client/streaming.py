@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,6 +62,8 @@ class Stream(Iterator[Chunk]):
         model: the model that answers (v2), or that was asked (v1).
         ttft: seconds from the start of the call to the first content, waits included; None if there was none.
         latency: seconds from the start of the call to the last chunk handed out.
+        arrived: the clock's monotonic time when the bytes of the last chunk handed out had come; None before the first.
+            Chunks before the first content come long before they are handed out.
         headers: of the HTTP answer; names in any case.
         request_id: the service's id of the request.
         cached: it is replayed from the client's cache; nothing was sent.
@@ -105,7 +107,7 @@ class Stream(Iterator[Chunk]):
         self._waited = 0.0
         self._skips: tuple[Skipper, Skipper] | None = None  # of text and reasoning
         self.cached = cached
-        self._ready: deque[Chunk] = deque()
+        self._ready: deque[tuple[Chunk, float]] = deque()  # and the moment when it came
         self._failures: list[QianfanError] = []  # one at most; popped when raised, see `raise_if`
         self._ended = False
         self._told = False
@@ -120,6 +122,7 @@ class Stream(Iterator[Chunk]):
         self.id: str | None = None
         self.model = model
         self.ttft: float | None = None
+        self.arrived: float | None = None
         self.latency = 0.0
         self.headers: Mapping[str, str] = answer.headers
         self.request_id = request_id
@@ -186,7 +189,7 @@ class Stream(Iterator[Chunk]):
         """
         while not self._ended:
             self._pull()
-            if any(_has_content(chunk) for chunk in self._ready):
+            if any(_has_content(chunk) for chunk, _ in self._ready):
                 self.ttft = self._log.elapsed()
                 return
         if self._failures:
@@ -200,7 +203,8 @@ class Stream(Iterator[Chunk]):
             while not self._ready and not self._ended:
                 self._pull()
             if self._ready:
-                chunk = self._unsaid(self._ready.popleft())
+                came, self.arrived = self._ready.popleft()
+                chunk = self._unsaid(came)
                 if chunk is not None:
                     return self._hand_out(chunk)
             elif not self._failures or not self._resume():
@@ -274,14 +278,14 @@ class Stream(Iterator[Chunk]):
         try:
             piece = next(self._pieces, b"")
         except TransportError as error:
-            self._ready += reader.close(whole=False)
+            self._came(reader.close(whole=False))
             broken = error if isinstance(error, TimeoutExceeded) else StreamTruncated(error.summary, retryable=True)
             self._finish(reader.take_failure() or (None if reader.complete else broken))
             return
         except BaseException:  # KeyboardInterrupt: nobody will read on
             self.close()
             raise
-        self._ready += reader.feed(piece) if piece else reader.close(whole=True)
+        self._came(reader.feed(piece) if piece else reader.close(whole=True))
         if reader.failure is not None:
             self._finish(reader.take_failure())
         elif reader.done:
@@ -289,6 +293,10 @@ class Stream(Iterator[Chunk]):
         elif not piece:
             ended = StreamTruncated("the body ended before the service said that the answer was done", retryable=True)
             self._finish(None if reader.complete else ended)
+
+    def _came(self, chunks: Sequence[Chunk]) -> None:
+        now = self._log.now()
+        self._ready.extend((chunk, now) for chunk in chunks)
 
     def _finish(self, failure: QianfanError | None) -> None:
         self._ended = True

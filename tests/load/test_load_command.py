@@ -46,7 +46,7 @@ def test_nobody_there(nobody):
         (("qps", "--host", "http://127.0.0.1", "--users", "0"), "--users"),
         (("qps", "--host", "http://127.0.0.1", "--max-requests", "0"), "--max-requests"),
         (("qps", "--host", "http://127.0.0.1", "--dialect", "v3"), "--dialect"),
-        (("soak", "--host", "http://127.0.0.1"), "soak"),
+        (("soap", "--host", "http://127.0.0.1"), "soap"),
         (("qps",), "--host"),
     ],
 )

@@ -23,7 +23,7 @@ from mock_server import MockServer
 
 FILES = Path(loadtests.__path__[0])
 QFKIT = (sys.executable, "-m", "qfkit", "load")
-LOCUST = (sys.executable, "-m", "locust", "--headless", "--only-summary", "-u", "4", "-r", "100")
+LOCUST = (sys.executable, "-m", "locust", "--headless", "--only-summary", "--no-calibrate", "-u", "4", "-r", "100")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def run(server: MockServer, *arguments: str) -> subprocess.CompletedProcess[str]
 
 def load(server: MockServer, scenario: str, *arguments: str) -> tuple[int, dict]:
     """Exit code and JSON of ``qfkit load``; it must be clean on stderr."""
-    options = ("--users", "4", "--run-time", "1s", "--json", *arguments)
+    options = ("--users", "4", "--run-time", "1s", "--no-calibrate", "--json", *arguments)
     done = run(server, *QFKIT, scenario, "--host", server.url, *options)
     assert done.stderr == ""
     return done.returncode, json.loads(done.stdout)
@@ -119,7 +119,7 @@ class TestQps:
     def test_a_person_gets_a_table_and_a_line_of_progress(self, server):
         mine, theirs = pty.openpty()
         with subprocess.Popen(
-            [*QFKIT, "qps", "--host", server.url, "--run-time", "1.5s", "--users", "2"],
+            [*QFKIT, "qps", "--host", server.url, "--run-time", "1.5s", "--users", "2", "--no-calibrate"],
             env=os.environ | server.default_account.env(),
             stdout=subprocess.PIPE,
             stderr=theirs,
@@ -168,6 +168,7 @@ class TestStream:
     def test_what_hangs_is_cut_off_counted_and_in_no_duration(self):
         with MockServer(seed=7, ttft=600) as server:
             plan = {"scenario": "stream", "traffic": {"host": server.url}, "users": 3, "run_time": 0.5, "grace": 0.1}
+            plan |= {"calibrate": False}
             done = run(server, sys.executable, "-m", "loadtests.run", json.dumps(plan | {"as_json": True}))
             data = json.loads(done.stdout)["scenarios"]["stream"]
             assert (done.returncode, done.stderr) == (3, "")
@@ -178,7 +179,7 @@ class TestStream:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_with_a_report_of_what_was_measured(server, number, code):
     with subprocess.Popen(
-        [*QFKIT, "qps", "--host", server.url, "--run-time", "1h", "--users", "2", "--json"],
+        [*QFKIT, "qps", "--host", server.url, "--run-time", "1h", "--users", "2", "--json", "--no-calibrate"],
         env=os.environ | server.default_account.env(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

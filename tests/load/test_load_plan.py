@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.plan import DEFAULT_PROMPTS, PlanError, Traffic, hostname_of, is_loopback, seconds_of
+from loadtests.options import options
+from loadtests.plan import Load, Plan, PlanError, Traffic, hostname_of, is_loopback, plan_of, seconds_of, weights
 
 
 @pytest.mark.parametrize(
@@ -59,19 +60,69 @@ def test_loopback_is_a_matter_of_addresses_not_of_spelling():
     assert not is_loopback("127.0.0.1.example.com")
 
 
-def test_prompts_come_from_the_text_the_file_or_the_house(tmp_path):
-    file = tmp_path / "prompts.txt"
-    file.write_bytes("\ufeff你好\r\n\r\n  Hello  \n".encode())
-    assert Traffic(host="").texts() == DEFAULT_PROMPTS
-    assert Traffic(host="", prompt="一").texts() == ("一",)
-    assert Traffic(host="", prompts=str(file)).texts() == ("你好", "Hello")
+class TestOptions:
+    def plan(self, scenario="qps", **values):
+        return plan_of(values, scenario=scenario, host="http://127.0.0.1:8866/")
 
+    def test_what_is_left_out_stands_at_its_default(self):
+        plan = self.plan(model="", prompt=None, run_time="1m30s")
+        assert (plan.traffic.host, plan.traffic.model, plan.run_time) == ("http://127.0.0.1:8866", None, 90)
+        assert (plan.load.arrivals, plan.users, plan.spawn_rate, plan.calibrate) == ("closed", 10, 10, True)
 
-def test_prompts_that_cannot_be_had_say_why(tmp_path):
-    (tmp_path / "empty").write_text("\n \n")
-    (tmp_path / "gbk").write_bytes("你好".encode("gbk"))
-    for name, words in [("missing", "cannot be read"), ("empty", "one a line"), ("gbk", "not UTF-8"), (".", "read")]:
+    def test_a_rate_opens_the_load_and_so_does_a_trace(self):
+        assert self.plan(rate=5).load.arrivals == "poisson"
+        assert self.plan(trace="file").load.arrivals == "trace"
+        assert self.plan(rate=5, arrivals="constant").load.arrivals == "constant"
+
+    def test_tools_and_embeddings_need_a_dialect_that_has_them(self):
+        assert self.plan("embed").traffic.dialect == "v2"
+        assert self.plan("qps").traffic.dialect == "text_generation"
+        assert self.plan("tools", dialect="v1").traffic.dialect == "v1"
+
+    @pytest.mark.parametrize(
+        ("values", "words"),
+        [
+            ({"arrivals": "constant"}, "needs --rate"),
+            ({"arrivals": "ramp", "rate": 1}, "needs --to-rate"),
+            ({"arrivals": "closed", "rate": 1}, "knows no --rate"),
+            ({"rate": 1, "to_rate": 2}, "knows no --to-rate"),
+            ({"rate": -1}, "makes no sense"),
+            ({"warmup": "10s"}, "whole of --run-time"),
+            ({"workers": 2, "max_requests": 5}, "kept by one process"),
+            ({"prompt": "a", "prompts": "b"}, "exclude each other"),
+            ({"language": "fr"}, "makes no sense"),
+        ],
+    )
+    def test_what_makes_no_sense_is_told(self, values, words):
         with pytest.raises(PlanError, match=words):
-            Traffic(host="", prompts=str(tmp_path / name)).texts()
-    with pytest.raises(PlanError, match="--prompt is empty"):
-        Traffic(host="", prompt=" ").texts()
+            self.plan(**values)
+
+    def test_without_a_host_it_says_where_one_comes_from(self):
+        with pytest.raises(PlanError, match="qfkit mock"):
+            plan_of({}, scenario="qps", host=None)
+
+    def test_each_option_sets_something(self):
+        members = {name for struct in (Plan, Load, Traffic) for name in struct.__struct_fields__}
+        for option in (*options("qfkit"), *options("locust")):
+            assert option.name.removeprefix("no_") in members, option
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [("chat", {"chat": 1.0}), ("chat=7, stream=2.5", {"chat": 7.0, "stream": 2.5})],
+    )
+    def test_weights(self, text, found):
+        assert weights("--mix", text, ("chat", "stream")) == found
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("talk", "knows no 'talk'"),
+            ("chat=0", "above 0"),
+            ("chat=x", "above 0"),
+            ("", "knows no"),
+            ("chat,chat", "twice"),
+        ],
+    )
+    def test_weights_that_are_none(self, text, words):
+        with pytest.raises(PlanError, match=words):
+            weights("--mix", text, ("chat", "stream"))

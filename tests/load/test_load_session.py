@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 
 import pytest
 import requests
@@ -10,7 +11,7 @@ import urllib3
 from requests.adapters import BaseAdapter
 
 from loadtests.outcomes import attempted
-from loadtests.plan import PlanError, Traffic
+from loadtests.plan import Plan, PlanError, Traffic
 from loadtests.session import BudgetSpent, Gate, MeasuredSession, new_client, rehearse
 from qfkit.client import (
     APIError,
@@ -35,6 +36,14 @@ class Clock:
     def __call__(self) -> float:
         self.time += 1.0
         return self.time
+
+
+@pytest.fixture
+def unused_port():
+    """A port on which nobody listens, and on which nobody else can begin to."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 class Answers(BaseAdapter):
@@ -65,6 +74,10 @@ def session(*answers: tuple[int, bytes], **traffic) -> tuple[MeasuredSession, An
     made.mount("http://", adapter)
     made.mount("https://", adapter)
     return made, adapter
+
+
+def plan(scenario: str = "qps", **traffic) -> Plan:
+    return Plan(scenario=scenario, traffic=Traffic(**({"host": LOCAL} | traffic)))
 
 
 OK = (200, b'{"result": "ok"}')
@@ -119,6 +132,23 @@ class TestMeasuredSession:
         moments = made.timer.moments()
         assert (made.timer.sent, moments["headers"], moments["first_byte"]) == (1.0, 1.0, 2.0)
 
+    def test_whether_a_connection_was_made_is_known_of_each_request(self, unused_port):
+        made = MeasuredSession(Gate(Traffic(host=LOCAL)), Clock(), proxies=False)
+        with pytest.raises(requests.ConnectionError):
+            made.get(f"http://127.0.0.1:{unused_port}")
+        assert [send.connected for send in made.sends] == [False]
+        made, _ = session(OK)
+        made.get(LOCAL)
+        assert [send.connected for send in made.sends] == [True]
+
+    def test_every_request_that_passes_the_gate_is_counted(self):
+        passed = []
+        gate = Gate(Traffic(host=LOCAL, max_requests=1), lambda: passed.append(1))
+        gate.admit(LOCAL)
+        with pytest.raises(BudgetSpent):
+            gate.admit(LOCAL)
+        assert len(passed) == 1
+
     def test_proxies_of_the_environment_do_not_stand_between_a_machine_and_itself(self, monkeypatch):
         monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid:1")
         made, _ = session()
@@ -128,15 +158,23 @@ class TestMeasuredSession:
 class TestRehearsal:
     def test_it_names_the_variables_that_are_missing(self):
         with pytest.raises(ConfigurationError, match="QIANFAN_ACCESS_KEY"):
-            rehearse(Traffic(host=LOCAL), {})
+            rehearse(plan(), {})
 
     def test_it_finds_a_model_that_the_dialect_does_not_have(self):
         with pytest.raises(ConfigurationError, match="nonsense"):
-            rehearse(Traffic(host=LOCAL, dialect="v1", model="nonsense"), KEYS)
+            rehearse(plan(dialect="v1", model="nonsense"), KEYS)
 
     @pytest.mark.parametrize("dialect", ["text_generation", "v1", "v2"])
     def test_it_sends_nothing(self, dialect):
-        rehearse(Traffic(host="http://127.0.0.1:1", dialect=dialect), KEYS)
+        rehearse(plan(host="http://127.0.0.1:1", dialect=dialect), KEYS)
+
+    def test_every_dialect_of_a_mix_needs_its_keys(self):
+        with pytest.raises(ConfigurationError, match="QIANFAN_BEARER_TOKEN"):
+            rehearse(plan("mixed", dialects="v1,v2", mix="chat,embed"), {"QIANFAN_AK": "ak", "QIANFAN_SK": "sk"})
+
+    def test_a_kind_of_call_that_no_dialect_knows(self):
+        with pytest.raises(PlanError, match=r"text_generation has no calls of the kind embed: use --dialect v2"):
+            rehearse(plan("embed"), KEYS)
 
     def test_keys_of_a_mock_are_never_sent_to_a_real_token_service(self):
         traffic = Traffic(host=LOCAL, dialect="v2")
@@ -158,8 +196,9 @@ class TestOutcomes:
         error.attempts = attempts
         return error
 
-    def kinds(self, attempts, error=None, **known):
-        return [(it.status, it.code, it.what, it.phase) for it in attempted(attempts, error, began=0.0, **known)]
+    def kinds(self, attempts, error=None, *, connected=True):
+        found = attempted(attempts, error, began=0.0, sends=[(0.0, connected)] * len(attempts))
+        return [(it.status, it.code, it.what, it.phase) for it in found]
 
     def test_an_error_of_the_service_counts_under_status_and_code(self):
         made, _ = session((200, b'{"error_code": 18, "error_msg": "qps"}'))
@@ -172,7 +211,7 @@ class TestOutcomes:
 
     def test_no_answer_counts_under_what_happened_and_how_far_it_came(self):
         error = self.error(ConnectionFailed, self.attempt(1, None, error="refused"))
-        assert self.kinds(error.attempts, error, reached=[False]) == [(None, None, "ConnectionFailed", "connect")]
+        assert self.kinds(error.attempts, error, connected=False) == [(None, None, "ConnectionFailed", "connect")]
         assert self.kinds(error.attempts, error) == [(None, None, "ConnectionFailed", "headers")]
 
     def test_a_stream_that_the_service_broke_off_keeps_its_code(self):
@@ -209,6 +248,7 @@ class TestOutcomes:
 
     def test_attempts_have_their_moments(self):
         attempts = (Attempt(1, 0.5, 0.1, 429, 18, "slow"), Attempt(2, 1.1, 0.2, 200, waited=0.5, wait_reason="backoff"))
-        first, second = attempted(attempts, None, began=100.0)
-        assert (first.at, second.at) == pytest.approx((100.0, 100.6))
+        first, second = attempted(attempts, None, began=100.0, sends=[(100.6, True)])
+        # The second one was never sent, for want of a token: its moment is the client's own.
+        assert (first.at, second.at) == pytest.approx((100.6, 101.1))
         assert (second.waited, second.wait_reason, second.ok, first.ok) == (0.5, "backoff", True, False)
