@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from random import Random
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import tenacity
 
@@ -20,13 +20,23 @@ from qfkit.protocol.backoff import JITTERS, Backoff, Jitter
 
 T = TypeVar("T")
 
+#: What ends a call that failed: an error that no attempt cures, or a limit of the policy.
+Cause: TypeAlias = Literal["permanent", "attempts", "retry_after_ceiling", "max_total", "budget"]
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a policy says after a failure: wait so many seconds and try again, or give up because of ``reason``."""
+    """What a policy says after a failure: wait so many seconds and try again, or give up because of ``reason``.
+
+    Attributes:
+        wait: seconds, None to give up.
+        reason: why, for people.
+        cause: what made it give up, for counting; None where it did not.
+    """
 
     wait: float | None
     reason: str
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,27 +142,30 @@ class RetryPolicy:
             purse: what is left of the budget; a retry is taken out when there shall be one.
         """
         if not self.retries(error):
-            return Decision(None, "")
+            return Decision(None, "", "permanent")
         if failures >= self.attempts:
-            return Decision(None, f"RetryPolicy.attempts={self.attempts}" if self.attempts > 1 else "")
+            return Decision(None, f"RetryPolicy.attempts={self.attempts}" if self.attempts > 1 else "", "attempts")
         asked = error.retry_after if isinstance(error, APIError) else None
         if asked is not None and asked > self.retry_after_ceiling:
             return Decision(
                 None,
                 f"the service asks to wait {asked:g} s, more than RetryPolicy.retry_after_ceiling="
                 f"{self.retry_after_ceiling:g}; call again after that, or raise the ceiling",
+                "retry_after_ceiling",
             )
         wait, reason = (asked, "retry-after") if asked else (self.backoff(failures, random, previous), "backoff")
         if self.max_total is not None and elapsed + wait > self.max_total:
             return Decision(
                 None,
                 f"a wait of {wait:.3g} s after {elapsed:.3g} s would pass RetryPolicy.max_total={self.max_total:g}",
+                "max_total",
             )
         if purse is not None and not purse.spend():
             return Decision(
                 None,
                 f"the retry budget of this client is spent ({purse.budget}): too many calls fail for each of them to "
                 "be tried again",
+                "budget",
             )
         return Decision(wait, reason)
 
