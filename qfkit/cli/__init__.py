@@ -18,6 +18,7 @@ COMMANDS = {
     "sign": "qfkit.cli.sign",
     "errors": "qfkit.cli.errors",
     "load": "qfkit.cli.load",
+    "simulate": "qfkit.cli.simulate",
 }
 
 

@@ -1,9 +1,11 @@
 """Retry policies in a simulated service: the client's `RetryPolicy` against the mock's own quota, on a simulated clock.
 
-``scenario`` says what is simulated, ``policies`` who contends, ``agenda`` what happens when, ``service`` what becomes of
-an attempt, ``run`` puts them together, ``measures`` and ``advice`` make something of it, ``report`` and ``chart`` show it.
+``scenario`` says what is simulated, ``policies`` who contends, ``agenda`` what happens when, ``service`` what becomes
+of an attempt, ``run`` puts them together, ``measures`` and ``advice`` make something of it, ``report`` and ``chart``
+show it.
 
-This room alone knows both ends of the wire: it needs the policy of the one and the quota of the other, and sends nothing.
+This room alone knows both ends of the wire: it needs the policy of the one and the quota of the other. Nothing is
+sent.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Which policy to take, and why: a rule of three lines, applied in words.
 
 1. Calls come first: whoever answers more than a point fewer of them than the best is out.
-2. Then time: out is whoever takes more than a quarter longer than the fastest of the rest for 95 % of the answers, or,
-   after an outage, to recover (a second more is forgiven).
-3. Of the rest, the one that needs the fewest attempts for an answer; within 2 % of each other, the one with the lowest
-   peak.
+2. After an outage, so is whoever takes more than a quarter longer than the soonest until calls are on time again (a
+   second more is forgiven).
+3. Of the rest, the one with the lowest cost: attempts an answer times the time that 95 % of the answers take. So twice
+   the attempts are worth half the time, and no more. Within 2 % of each other, the one with the lowest peak.
 """
 
 from __future__ import annotations
@@ -42,13 +42,12 @@ def advise(scenario: Scenario, outcomes: Sequence[Outcome]) -> Advice:
     best = max(outcome.share for outcome in outcomes)
     if not best:
         return Advice(None, f"No policy gets any call answered. {_remedy(scenario)}")
-    able = [it for it in outcomes if it.share >= best - _POINT]
-    fast = _fast(able)
-    frugal = min(_per_answer(it) for it in fast)
-    chosen = min((it for it in fast if _per_answer(it) <= frugal * _SAME), key=lambda it: it.peak)
+    able = _settling([it for it in outcomes if it.share >= best - _POINT])
+    cheapest = min(_cost(it) for it in able)
+    chosen = min((it for it in able if _cost(it) <= cheapest * _SAME), key=lambda it: it.peak)
     lines = [f"Recommended: {chosen.label}."]
     lines.append(
-        f"It answers {chosen.share:.1%} of the calls{_best_of(chosen, outcomes, best)}, with "
+        f"It answers {chosen.share:.1%} of the calls{_best_of(chosen, best)}, with "
         f"{_per_answer(chosen):.2f} attempts an answer, half of them within {_seconds(chosen.p50)} and 95 % within "
         f"{_seconds(chosen.p95)}{_recovers(chosen)}."
     )
@@ -58,55 +57,48 @@ def advise(scenario: Scenario, outcomes: Sequence[Outcome]) -> Advice:
     return Advice(chosen.label, "\n".join(lines))
 
 
-def _fast(able: Sequence[Outcome]) -> list[Outcome]:
-    shortest = min(_p95(it) for it in able)
-    fast = [it for it in able if _p95(it) <= shortest * _SLOWER]
-    if any(it.recovered for it in fast):
-        soonest = min(it.recovery for it in fast if it.recovery is not None)
-        fast = [it for it in fast if it.recovery is not None and it.recovery <= soonest * _SLOWER + _FORGIVEN]
-    return fast
+def _settling(able: Sequence[Outcome]) -> Sequence[Outcome]:
+    settled = [it.settled for it in able if it.settled is not None]
+    if not settled:
+        return able
+    latest = min(settled) * _SLOWER + _FORGIVEN
+    return [it for it in able if it.settled is not None and it.settled <= latest]
 
 
 def _against(other: Outcome, chosen: Outcome) -> str:
     """What the chosen one has over another, the weightiest first."""
     if other.share < chosen.share - _POINT:
         return f"- {other.label}: answers {other.share:.1%} of the calls."
-    if _p95(other) > _p95(chosen) * _SLOWER:
-        return f"- {other.label}: takes {_p95(other) / _p95(chosen):.1f} times as long for 95 % of the answers."
-    if other.recovered is False and chosen.recovered:
-        return f"- {other.label}: does not recover from the outage while calls come."
+    if other.settled is None and chosen.settled is not None:
+        return f"- {other.label}: calls are late until the end, long after the outage."
     if (
-        other.recovery is not None
-        and chosen.recovery is not None
-        and other.recovery > chosen.recovery * _SLOWER + _FORGIVEN
+        other.settled is not None
+        and chosen.settled is not None
+        and other.settled > chosen.settled * _SLOWER + _FORGIVEN
     ):
         return (
-            f"- {other.label}: recovers {_seconds(other.recovery)} after the outage, not {_seconds(chosen.recovery)}."
+            f"- {other.label}: calls are on time {_seconds(other.settled)} after the outage, "
+            f"not {_seconds(chosen.settled)}."
         )
-    more = _per_answer(other) / _per_answer(chosen) - 1
-    if more > _SAME - 1:
-        return f"- {other.label}: {more:.0%} more attempts for each answer."
-    if other.share < chosen.share:
-        return f"- {other.label}: as good, within the lines drawn; answers {other.share:.1%}."
-    if other.peak > chosen.peak:
-        return f"- {other.label}: as good, but up to {other.peak:,} attempts a second arrive, not {chosen.peak:,}."
-    if more < 1 - _SAME:
-        return f"- {other.label}: {-more:.0%} fewer attempts, but slower for 95 % of the answers."
-    return f"- {other.label}: as good, within the lines drawn."
+    cost = _cost(other) / _cost(chosen)
+    if cost <= _SAME:
+        if other.peak > chosen.peak:
+            return f"- {other.label}: as good, but up to {other.peak:,} attempts a second arrive, not {chosen.peak:,}."
+        return f"- {other.label}: as good, within the lines drawn."
+    return (
+        f"- {other.label}: {_per_answer(other) / _per_answer(chosen):.2g} times the attempts an answer, "
+        f"{_p95(other) / _p95(chosen):.2g} times the time for 95 % of the answers."
+    )
 
 
-def _best_of(chosen: Outcome, outcomes: Sequence[Outcome], best: float) -> str:
-    if len(outcomes) == 1:
-        return ""
-    return ", as many as the best" if chosen.share >= best else f" (the best: {best:.1%})"
+def _best_of(chosen: Outcome, best: float) -> str:
+    return f" (the most: {best:.1%})" if chosen.share < best else ""
 
 
 def _recovers(chosen: Outcome) -> str:
-    if chosen.recovered is None:
+    if chosen.settled is None:
         return ""
-    if chosen.recovery is None:
-        return "; it has not recovered when the last call begins"
-    return f", and calls are on time again {_seconds(chosen.recovery)} after the outage"
+    return f", and calls are on time again {_seconds(chosen.settled)} after the outage"
 
 
 def _remedy(scenario: Scenario) -> str:
@@ -127,6 +119,10 @@ def _remedy(scenario: Scenario) -> str:
 
 def _per_answer(outcome: Outcome) -> float:
     return float("inf") if outcome.attempts_per_answer is None else outcome.attempts_per_answer
+
+
+def _cost(outcome: Outcome) -> float:
+    return _per_answer(outcome) * _p95(outcome)
 
 
 def _p95(outcome: Outcome) -> float:

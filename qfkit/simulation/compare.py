@@ -13,7 +13,7 @@ from qfkit.client.retry import RetryPolicy
 from qfkit.clock import SYSTEM_CLOCK
 from qfkit.simulation.advice import Advice, advise
 from qfkit.simulation.measures import Outcome, measure
-from qfkit.simulation.policies import DEFAULT, Contender, contenders
+from qfkit.simulation.policies import DEFAULTS, Contender, contenders
 from qfkit.simulation.run import MOST_ATTEMPTS, Run
 from qfkit.simulation.scenario import Scenario
 
@@ -59,7 +59,7 @@ class Comparison:
 
 def simulate(
     scenario: Scenario,
-    policies: Iterable[str | Contender] | Mapping[str, RetryPolicy] = DEFAULT,
+    policies: Iterable[str | Contender] | Mapping[str, RetryPolicy] | None = None,
     *,
     jobs: int | None = None,
     most_attempts: int = MOST_ATTEMPTS,
@@ -71,7 +71,7 @@ def simulate(
 
     Args:
         scenario: the situation, as from `scenario`.
-        policies: texts as `contender` reads them, or a `RetryPolicy` by name. By default a dozen of both kinds.
+        policies: texts as `contender` reads them, or a `RetryPolicy` by name. None for those of `DEFAULTS`.
         jobs: processes at once; None for as many as there are cores, and one where the work is small.
         most_attempts: of one policy; a simulation that needs more is stopped.
         tell: is told, in words, of each policy that is done.
@@ -80,7 +80,7 @@ def simulate(
         ValueError: there is no such policy.
         TooMuch: one of them made more attempts than ``most_attempts``.
     """
-    found = contenders(policies)
+    found = contenders(DEFAULTS.get(scenario.name, DEFAULTS["quota"]) if policies is None else policies)
     if jobs is None:
         worth = scenario.total * len(found) >= _WORTH_A_PROCESS
         jobs = min(len(found), os.cpu_count() or 1) if worth else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from qfkit.simulation.run import Run
 
-#: A service has recovered when this share of its baseline is on time again, over so many calls in a row.
+#: Share of the baseline that is recovered; as in `loadtests.recovery`.
 RECOVERED: Final = 0.95
-RECOVERY_CALLS: Final = 100
+#: Answers that the stretch holds at least over which goodput is taken, and calls in a row that must be on time.
+_ENOUGH: Final = 20
+_IN_A_ROW: Final = 100
 
 _BINS: Final = 512
 _SECOND: Final = 1.0
@@ -123,10 +126,12 @@ class Outcome:
         storm: most of them after the end of the outage, over what comes by ``rate`` in a second; None without either.
         fairness: Jain's index of the clients' mean completion times.
         fairness_answers: Jain's index of the clients' answers; with one call each it is the share that was answered.
-        recovery: from the end of the outage until calls are on time again: from then on, of any 100 calls in a row as
-            many are answered within the deadline as 95 % of the baseline. None without an outage or a rate, or when
-            that was not reached.
-        recovered: whether it was reached; None without an outage or a rate.
+        recovery: from the end of the outage to the first stretch (a second, or longer where it would hold fewer than 20
+            answers) in which answers a second are 95 % of those before it. None without an outage or a rate, or when
+            that was not reached while calls began.
+        settled: from the end of the outage until calls are on time again: from then on, of any 100 calls in a row as
+            many are answered within the deadline as 95 % of the share before it. None as for ``recovery``. It is the
+            later of the two where retries and new calls fight for a quota: then the answers are many, but late.
         completions: completion times by percent of those answered: the 1st to the 100th.
         arrivals, answers: over time.
         wall: how long the simulation took, in real seconds.
@@ -150,7 +155,7 @@ class Outcome:
     fairness: float | None
     fairness_answers: float | None
     recovery: float | None
-    recovered: bool | None
+    settled: float | None
     completions: Sequence[float]
     arrivals: Mapping[str, Any]
     answers: Mapping[str, Any]
@@ -191,7 +196,6 @@ def measure(run: Run, label: str, wall: float) -> Outcome:
     for call in answered:
         sums[call % clients] += run.ended[call] - run.began[call]
         counts[call % clients] += 1
-    recovery, recovered = _recovery(run)
     rate = run.scenario.rate
     return Outcome(
         label=label,
@@ -211,8 +215,8 @@ def measure(run: Run, label: str, wall: float) -> Outcome:
         storm=run.storm.peak / rate if run.scenario.outage and rate else None,
         fairness=jain(total / count for total, count in zip(sums, counts, strict=True) if count),
         fairness_answers=jain(counts),
-        recovery=recovery,
-        recovered=recovered,
+        recovery=_recovery(run, answered),
+        settled=_settled(run),
         completions=[value for percent in range(1, 101) if (value := quantile(times, percent / 100)) is not None],
         arrivals=run.arrivals.to_dict(),
         answers=run.answers.to_dict(),
@@ -220,10 +224,29 @@ def measure(run: Run, label: str, wall: float) -> Outcome:
     )
 
 
-def _recovery(run: Run) -> tuple[float | None, bool | None]:
+def _recovery(run: Run, answered: Sequence[int]) -> float | None:
     scenario = run.scenario
     if not scenario.outage or scenario.rate is None:
-        return None, None
+        return None
+    moments = sorted(run.ended[call] for call in answered)
+    start, end = scenario.outage_at, scenario.outage_end
+    # Where the fault comes first there is nothing to compare with but what is asked.
+    baseline = bisect_left(moments, start) / start if start else scenario.rate
+    stretch = max(_SECOND, _ENOUGH / baseline) if baseline else _SECOND
+    wanted = math.ceil(round(RECOVERED * baseline * stretch, 9))
+    first, last = bisect_left(moments, end), bisect_right(moments, max(run.began))
+    if not wanted:
+        return None
+    for at in range(first, last - wanted + 1):
+        if moments[at + wanted - 1] - moments[at] <= stretch:
+            return moments[at] - end
+    return None
+
+
+def _settled(run: Run) -> float | None:
+    scenario = run.scenario
+    if not scenario.outage or scenario.rate is None:
+        return None
     calls = range(len(run.began))
     on_time = [run.answered[call] and run.ended[call] - run.began[call] <= scenario.deadline for call in calls]
     # Calls so late before the fault that it may have spoilt them say nothing of the baseline.
@@ -231,8 +254,8 @@ def _recovery(run: Run) -> tuple[float | None, bool | None]:
     baseline = sum(before) / len(before) if before else 1.0
     after = [call for call in calls if run.began[call] >= scenario.outage_end]
     if not after:
-        return None, False
-    width = min(RECOVERY_CALLS, len(after))
+        return None
+    width = min(_IN_A_ROW, len(after))
     sums = list(accumulate((int(on_time[call]) for call in after), initial=0))
     bad = [
         start
@@ -240,7 +263,5 @@ def _recovery(run: Run) -> tuple[float | None, bool | None]:
         if sums[start + width] - sums[start] < RECOVERED * baseline * width
     ]
     if not bad:
-        return 0.0, True
-    if bad[-1] == len(after) - width:
-        return None, False
-    return run.began[after[bad[-1] + 1]] - scenario.outage_end, True
+        return 0.0
+    return None if bad[-1] == len(after) - width else run.began[after[bad[-1] + 1]] - scenario.outage_end

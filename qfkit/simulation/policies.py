@@ -137,20 +137,32 @@ LIBRARIES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
-#: What is compared when nobody says what: each kind of wait with and without what the service says, and the libraries.
-DEFAULT: Final = (
-    "none",
-    "fixed",
-    "exponential:retry_after=no",
-    "full",
-    "full:retry_after=no",
-    "equal:retry_after=no",
-    "decorrelated:retry_after=no",
-    "full:retry_after=no,budget=0.2",
-    "qfkit",
-    "qianfan",
-    "openai",
-    "urllib3:backoff_factor=0.5",
+_DEAF: Final = "retry_after=no"
+#: The milliseconds of AWS's article. What is contended for is free again soon, so there is no end of attempts.
+_AWS: Final = "cap=2,attempts=100000,max_total=none"
+_LIBRARIES: Final = ("qfkit", "qianfan", "openai", "urllib3:backoff_factor=0.5")
+
+#: What is compared when nobody says what, by scenario; those of `quota` for any other. There, each kind of
+#: wait comes with and without heed of ``Retry-After``.
+DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "quota": (
+            *("none", "fixed:attempts=20", "full:attempts=20"),
+            *(f"{name}:{_DEAF}" for name in ("exponential", "full", "equal", "decorrelated")),
+            *_LIBRARIES,
+        ),
+        "outage": (
+            *("none", "fixed", "exponential", "full", "equal", "decorrelated"),
+            *(f"full:{_DEAF}", "full:budget=0.2"),
+            *_LIBRARIES,
+        ),
+        "errors": ("none", "immediate", "fixed", "exponential", "full", "equal", "decorrelated", *_LIBRARIES),
+        "contention": (
+            f"immediate:{_AWS}",
+            *(f"{name}:base=0.01,{_AWS}" for name in ("exponential", "full", "equal")),
+            f"decorrelated:base=0.005,{_AWS}",
+        ),
+    }
 )
 
 _NUMBERS: Final = ("attempts", "base", "factor", "cap", "retry_after_ceiling", "max_total", "budget", "reserve")
@@ -178,7 +190,9 @@ def contender(text: str) -> Contender:
     given = _options(name, rest)
     told = given.pop("retry_after", "yes")
     if told not in _FLAG:
-        raise ValueError(f"retry_after of a policy is yes or no: whether it heeds Retry-After; got {told!r} in {text!r}")
+        raise ValueError(
+            f"retry_after of a policy is yes or no: whether it heeds Retry-After; got {told!r} in {text!r}"
+        )
     try:
         policy = _ours(name, given) if name in OURS else _library(name, given)
     except (ValueError, ConfigurationError) as error:
@@ -271,4 +285,6 @@ def _value(option: str, text: str) -> float | int | str | None:
 def _unknown(name: str, option: str, known: Iterable[str]) -> str:
     known = list(known)
     near = get_close_matches(option, known, n=1)
-    return f"{name} has no option {option!r}; " + (f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}")
+    return f"{name} has no option {option!r}; " + (
+        f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+    )

@@ -99,7 +99,7 @@ class Scenario:
             raise ValueError("rate deals calls to the clients in turn, so calls and over say nothing: leave them out")
         if self.timeout <= self.answer + 2 * self.hop:
             raise ValueError(
-                f"timeout={self.timeout:g} is no longer than answer and the way there and back: nothing is ever answered"
+                f"timeout={self.timeout:g} is no longer than answer and the way there and back: nothing is answered"
             )
         if self.contention and self.limits.limited:
             raise ValueError("contention has no quota: what refuses is another's write; leave the quota out")
@@ -194,8 +194,8 @@ def scenario(name: str, **changes: Any) -> Scenario:
     """A situation by its name, with some of its values changed.
 
     Args:
-        name: ``quota`` (many clients, one quota), ``outage`` (steady calls, a fault in the middle), ``errors`` (attempts
-            fail by chance) or ``contention`` (clients in each other's way, as in AWS's article).
+        name: ``quota`` (many clients, one quota), ``outage`` (steady calls, a fault in the middle), ``errors``
+            (attempts fail by chance) or ``contention`` (clients in each other's way, as in AWS's article).
         **changes: see `Scenario`.
 
     Raises:
