@@ -84,8 +84,8 @@ def command(
     qfkit simulate outage --outage 30 --html outage.html
 
     Policies: none, immediate, fixed, exponential, full, equal, decorrelated and qfkit (the reference client's default)
-    take base, factor, cap, attempts, max_total, retry_after_ceiling, budget, reserve; qianfan, openai, urllib3, stamina,
-    tenacity-random and tenacity-jitter take attempts and their own options. retry_after=no ignores Retry-After.
+    take base, factor, cap, attempts, max_total, retry_after_ceiling, budget, reserve; qianfan, openai, urllib3,
+    stamina, tenacity-random, tenacity-jitter take attempts and their own options. retry_after=no ignores Retry-After.
     docs/simulation.md explains all of it.
     """
     from qfkit.simulation import TooMuch, scenario, simulate

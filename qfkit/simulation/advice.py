@@ -52,6 +52,11 @@ def advise(scenario: Scenario, outcomes: Sequence[Outcome]) -> Advice:
         f"{_seconds(chosen.p95)}{_recovers(chosen)}."
     )
     lines += [_against(it, chosen) for it in outcomes if it is not chosen]
+    if scenario.error_rate and not (scenario.outage or scenario.limits.limited):
+        lines.append(
+            "Errors by chance are no rarer after a wait, so waits bring nothing here. A service that fails under load "
+            "is another matter: simulate an outage before you choose."
+        )
     if best < _ENOUGH:
         lines.append(f"No policy gets all calls answered. {_remedy(scenario)}")
     return Advice(chosen.label, "\n".join(lines))
@@ -86,9 +91,13 @@ def _against(other: Outcome, chosen: Outcome) -> str:
             return f"- {other.label}: as good, but up to {other.peak:,} attempts a second arrive, not {chosen.peak:,}."
         return f"- {other.label}: as good, within the lines drawn."
     return (
-        f"- {other.label}: {_per_answer(other) / _per_answer(chosen):.2g} times the attempts an answer, "
-        f"{_p95(other) / _p95(chosen):.2g} times the time for 95 % of the answers."
+        f"- {other.label}: {_times(_per_answer(other) / _per_answer(chosen), 'attempts an answer')}, "
+        f"{_times(_p95(other) / _p95(chosen), 'time for 95 % of the answers')}."
     )
+
+
+def _times(ratio: float, what: str) -> str:
+    return f"the same {what}" if 1 / _SAME <= ratio <= _SAME else f"{ratio:.2g} times the {what}"
 
 
 def _best_of(chosen: Outcome, best: float) -> str:
