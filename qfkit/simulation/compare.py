@@ -92,7 +92,7 @@ def simulate(
         if tell is not None:
             tell(
                 f"{len(done)}/{len(tasks)} {outcome.label}: {outcome.attempts:,} attempts, {outcome.finished:.4g} s "
-                f"simulated in {outcome.wall:.2g} s"
+                f"simulated in {outcome.wall:.1f} s"
             )
 
     if jobs == 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -124,3 +125,13 @@ def test_what_would_never_end_is_stopped():
     assert result.exit_code == 1
     assert "stopped after 500 attempts" in result.output
     assert "--max-attempts" in result.output
+
+
+def test_the_tables_of_the_documentation_are_what_it_prints():
+    text = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text("utf-8")
+    blocks = [block.strip().splitlines() for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL)]
+    printed = [block for block in blocks if len(block) > 2 and "1000000" not in block[0]]
+    assert len(printed) == 2
+    for command, *lines in printed:
+        output = simulate(*command.removeprefix("$ qfkit simulate ").split()).stdout.splitlines()
+        assert output[: len(lines)] == lines
