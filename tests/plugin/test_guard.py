@@ -36,7 +36,7 @@ def test_the_mock_can_be_reached_in_a_guarded_test(pytester: pytest.Pytester):
 
             assert requests.get("https://aip.baidubce.com/nothing", timeout=5).status_code == 404
     """)
-    pytester.runpytest_subprocess().assert_outcomes(passed=2)
+    pytester.runpytest_inprocess().assert_outcomes(passed=2)
 
 
 def test_a_way_out_fails_with_host_and_line(pytester: pytest.Pytester):
@@ -46,7 +46,7 @@ def test_a_way_out_fails_with_host_and_line(pytester: pytest.Pytester):
         def test_it(qianfan_guard):
             requests.get("https://aip.baidubce.com/", timeout=5)
     """)
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -68,7 +68,7 @@ def test_code_that_swallows_the_failure_fails_the_test_all_the_same(pytester: py
             except BaseException:
                 pass
     """)
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*tried to reach 192.0.2.7:80 (connect)*"])
 
@@ -83,7 +83,7 @@ def test_the_marker_lets_through(pytester: pytest.Pytester):
             with pytest.raises(socket.gaierror):
                 socket.getaddrinfo("qfkit.invalid", 443)
     """)
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+    pytester.runpytest_inprocess().assert_outcomes(passed=1)
 
 
 WANDERER = """
@@ -108,7 +108,7 @@ def test_the_option_guards_whoever_uses_a_fixture(pytester: pytest.Pytester, how
     pytester.makepyfile(WANDERER)
     if how == "ini":
         pytester.makeini("[pytest]\nqianfan_guard = true\n")
-    result = pytester.runpytest_subprocess(*(["--qianfan-guard"] if how == "option" else []))
+    result = pytester.runpytest_inprocess(*(["--qianfan-guard"] if how == "option" else []))
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(["*NetworkForbidden: *192.0.2.7:80*", "FAILED *::test_with*"])
 

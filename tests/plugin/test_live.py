@@ -4,30 +4,11 @@ from __future__ import annotations
 
 import re
 
-import openai
 import pytest
-import qianfan
-import trustme
 
-import qfkit.client
-import qfkit.testing.intercept
-import qfkit.testing.live_run
-import qfkit.testing.reporting
-import qfkit.testing.strict
 from mock_server import MockServer
 from qfkit.protocol.tokens import estimate
 from qfkit.testing.network import NETWORK
-
-#: pytester forgets what is first imported in a run inside this process; these take long to import.
-HERE = (
-    openai,
-    qianfan,
-    trustme,
-    qfkit.client.Client,
-    qfkit.testing.live_run,
-    qfkit.testing.intercept,
-    qfkit.testing.reporting,
-)
 
 
 @pytest.fixture
@@ -48,10 +29,9 @@ def account(service, monkeypatch):
 
 @pytest.fixture
 def live(pytester, service, account):
-    def run(*options):
-        return pytester.runpytest_inprocess(
-            "--qianfan-live", f"--qianfan-live-gateway={service.url}", "-p", "no:randomly", "-rs", *options
-        )
+    def run(*options, alone=False):
+        how = pytester.runpytest_subprocess if alone else pytester.runpytest_inprocess
+        return how("--qianfan-live", f"--qianfan-live-gateway={service.url}", "-p", "no:randomly", "-rs", *options)
 
     yield run
     assert NETWORK.router is None
@@ -95,7 +75,7 @@ CLIENTS = """
 
 def test_clients_reach_the_service_and_are_counted(pytester: pytest.Pytester, live, account, service):
     pytester.makepyfile(CLIENTS)
-    result = live()
+    result = live(alone=True)  # the SDK keeps its keys with the process
     result.assert_outcomes(passed=4)
     sdk = [entry for entry in account.requests if entry.scheme == "bce-auth-v1"]
     assert sdk

@@ -9,9 +9,6 @@ import qfkit.client
 import qfkit.testing.reporting
 import qfkit.testing.strict
 
-#: pytester forgets what is first imported in a run inside this process; these take long to import.
-HERE = (mock_server.MockServer, qfkit.client.Client, qfkit.testing.reporting, qfkit.testing.strict)
-
 ASK = """
     import pytest
     import requests
