@@ -217,7 +217,10 @@ class AccountHandle(_Scripted, Keys, Graded):
 
     @property
     def unexpected(self) -> Entries:
-        """Requests that no rule was for, though there are rules, or that a strict account refused; oldest first."""
+        """Requests that no rule was for, though there are rules, or that a strict account refused; oldest first.
+
+        As far as the journal remembers them.
+        """
         return Entries([entry for entry in self.requests if entry.near_misses or entry.answered_by == REFUSED])
 
     @property

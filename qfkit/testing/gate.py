@@ -227,7 +227,7 @@ class _Passing(http.server.BaseHTTPRequestHandler):
         try:
             answer = gate.ask(host, request)
         except RequestException as error:
-            why = f"qfkit live: {gate.upstream[host]} gave no answer: {type(error).__name__}: {error}"
+            why = f"qfkit live: {gate.upstream[host]} gave no answer: {_why(error)}"
             gate.passage.passed(Exchange(host, request, 0, (), b"", time.perf_counter() - started, why))
             self._say(_plain(502, why))
             return
@@ -244,7 +244,7 @@ class _Passing(http.server.BaseHTTPRequestHandler):
         try:
             self._relay(answer, body, tell)
         except (OSError, HTTPError) as error:
-            tell(f"{type(error).__name__}: {error}")
+            tell(_why(error))
             self.close_connection = True
         finally:
             answer.close()
@@ -294,6 +294,12 @@ class _Passing(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base's
         """Nothing: targets may hold tokens."""
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, without the target, whose query may hold a secret key (wire reference 2.1)."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None  # urllib3's, below that of requests
+    return f"{type(error).__name__}: {reason}" if reason is not None else type(error).__name__
 
 
 def _plain(status: int, text: str) -> Answer:

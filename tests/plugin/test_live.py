@@ -75,7 +75,7 @@ CLIENTS = """
 
 def test_clients_reach_the_service_and_are_counted(pytester: pytest.Pytester, live, account, service):
     pytester.makepyfile(CLIENTS)
-    result = live(alone=True)  # the SDK keeps its keys with the process
+    result = live("--qianfan-guard", alone=True)  # the SDK keeps its keys with the process
     result.assert_outcomes(passed=4)
     sdk = [entry for entry in account.requests if entry.scheme == "bce-auth-v1"]
     assert sdk
