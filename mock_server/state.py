@@ -431,7 +431,7 @@ class State:
         """
         now = self.clock.monotonic()
         with self._lock:
-            if now - self._explained_since >= 1.0:
+            if not 0.0 <= now - self._explained_since < 1.0:  # less than 0 where virtual time has been taken away
                 self._explained_since, self._explained = now, 0
             self._explained += 1
             return self._explained <= EXPLANATIONS

@@ -25,6 +25,7 @@ import httptools
 from mock_server.delivery import Reply, WirePlan, Write, wire_plan
 from mock_server.serving.sender import Sender
 from mock_server.serving.wsgi import BodyPipe, LiveReply
+from qfkit.clock import SYSTEM_CLOCK, Clock, timers_of
 from qfkit.protocol.http import HttpRequest
 
 logger = logging.getLogger("qfkit.mock")
@@ -123,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._sender = Sender(self._transport, self._loop, self._finish)
+        self._sender = Sender(self._transport, self._loop, self._door.timers, self._finish)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -375,6 +376,7 @@ class Door:
     Args:
         handler: answers a request that is there as a whole.
         loop: where everything happens.
+        clock: by which streams are paced and answers dated; how long a client may take is real time.
         limits: what a connection may cost.
         streams: which request targets go to ``stream_handler`` before their body is there.
         stream_handler: answers those.
@@ -386,6 +388,7 @@ class Door:
         handler: Handler,
         loop: asyncio.AbstractEventLoop,
         *,
+        clock: Clock = SYSTEM_CLOCK,
         limits: Limits | None = None,
         streams: Callable[[bytearray], bool] = lambda _target: False,
         stream_handler: StreamHandler | None = None,
@@ -395,12 +398,14 @@ class Door:
         self.streams = streams
         self.stream_handler = stream_handler
         self.loop = loop
+        self.timers = timers_of(clock, loop)
         self.limits = limits or Limits()
         self.tls = tls
         #: Of the requests that come in here.
         self.scheme = "http" if tls is None else "https"
         self.connections: set[Connection] = set()
         self.draining = False
+        self._clock = clock
         self._date = (0, "")
         self._server: asyncio.Server | None = None
 
@@ -419,9 +424,9 @@ class Door:
 
     def date(self) -> str:
         """The ``Date`` header, made once a second."""
-        now = int(self.loop.time())
+        now = int(self._clock.time())
         if now != self._date[0]:
-            self._date = (now, formatdate(usegmt=True))
+            self._date = (now, formatdate(now, usegmt=True))
         return self._date[1]
 
     def close(self) -> None:

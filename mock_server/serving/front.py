@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import selectors
 import ssl
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -131,7 +134,13 @@ class Front:
             return flask(request, body)
 
         self._door = door = Door(
-            answer, loop, limits=self._limits, streams=for_flask, stream_handler=ask_flask, tls=self._tls
+            answer,
+            loop,
+            clock=self._state.clock,
+            limits=self._limits,
+            streams=for_flask,
+            stream_handler=ask_flask,
+            tls=self._tls,
         )
         await door.open(self._socket)
         if ready is not None:
@@ -195,6 +204,25 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:
-        return asyncio.new_event_loop()
+        return asyncio.new_event_loop() if sys.platform == "win32" else RealTimeLoop(_RealTimeSelector())
     loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
     return loop
+
+
+class _RealTimeSelector(selectors.DefaultSelector):
+    """Waits in real time, also where virtual time makes the loops of a test leap: see `RealTimeLoop`."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """As the selector of the system."""
+        return super().select(timeout)
+
+
+class RealTimeLoop(asyncio.SelectorEventLoop):
+    """A loop that keeps real time, as uvloop does: how long a client may take is no matter of virtual time.
+
+    Virtual time knows this module, and leaves the time alone for whoever asks from here.
+    """
+
+    def time(self) -> float:
+        """Seconds that never run backwards."""
+        return time.monotonic()

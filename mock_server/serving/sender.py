@@ -1,4 +1,7 @@
-"""Carrying out delivery plans on one connection: each write at its time, no faster than the client reads."""
+"""Carrying out delivery plans on one connection: each write at its time, no faster than the client reads.
+
+The times are those of the mock's clock: on virtual time a stream is paced by it, else by the loop's own timers.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from mock_server.delivery import Reply, Timing, WirePlan
+from qfkit.clock import Timer, Timers
 
 if sys.platform != "win32":
     import fcntl
@@ -17,31 +22,54 @@ if sys.platform != "win32":
 #: How often, and for how long at most, a reset waits for the client's kernel to have taken what was written before it.
 _FLUSH_EVERY, _FLUSH_WITHIN = 0.002, 5.0
 
+#: Seconds that a write may leave early: the difference of two times is off by so little, and a clock that leaps from
+#: timer to timer would not move before it is asked again.
+_ROUNDING = 1e-9
+
 
 class Sender:
     """Sends one reply at a time.
 
     Args:
         transport: of the connection.
-        loop: whose timers pace the writes.
+        loop: of the connection.
+        timers: gives those that pace the writes.
         finished: told what becomes of the connection when a plan has been carried out: ``keep``, ``close`` or
             ``reset``. A plan that hangs never gets there.
     """
 
-    __slots__ = ("_finished", "_loop", "_next", "_paused", "_plan", "_reply", "_start", "_timer", "_transport")
+    __slots__ = (
+        "_finished",
+        "_loop",
+        "_next",
+        "_paused",
+        "_plan",
+        "_reply",
+        "_start",
+        "_timer",
+        "_timers",
+        "_timing",
+        "_transport",
+    )
 
     def __init__(
-        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, finished: Callable[[str], None]
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        timers: Callable[[], Timers],
+        finished: Callable[[str], None],
     ) -> None:
         self._transport = transport
         self._loop = loop
+        self._timers = timers
+        self._timing: Timers = loop
         self._finished = finished
         self._plan: WirePlan | None = None
         self._reply: Reply | None = None
         self._next = 0
         self._start = 0.0
         self._paused = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     @property
     def waiting(self) -> bool:
@@ -53,7 +81,8 @@ class Sender:
         if len(plan.writes) > 1:
             reply.timing = Timing.of(plan)
             reply.body = ()  # the plan holds the same bytes: an open stream needs them once
-        self._plan, self._reply, self._next, self._start = plan, reply, 0, self._loop.time()
+        self._timing = self._timers()
+        self._plan, self._reply, self._next, self._start = plan, reply, 0, self._timing.time()
         self._go_on()
 
     def pause(self) -> None:
@@ -81,8 +110,8 @@ class Sender:
         assert reply is not None
         self._timer = None
         writes, last, timing = plan.writes, len(plan.writes) - 1, reply.timing
-        index, now = self._next, self._loop.time() - self._start
-        while index <= last and writes[index].at <= now and not self._paused:
+        index, now = self._next, self._timing.time() - self._start
+        while index <= last and writes[index].at <= now + _ROUNDING and not self._paused:
             if timing is not None:
                 timing.real.append(now)
             data = writes[index].data
@@ -96,7 +125,7 @@ class Sender:
         if index > last:
             self._end(plan)
         elif not self._paused:
-            self._timer = self._loop.call_at(self._start + writes[index].at, self._go_on)
+            self._timer = self._timing.call_at(self._start + writes[index].at, self._go_on)
 
     def _end(self, plan: WirePlan) -> None:
         if plan.after == "hang":
@@ -115,12 +144,18 @@ class Sender:
     def _reset(self, until: float) -> None:
         """Tear the connection down, once all that was written has arrived: a reset overtakes what is on its way."""
         if self._unsent() and self._loop.time() < until:
-            self._timer = self._loop.call_later(_FLUSH_EVERY, self._reset, until)
+            self._timer = self._flush_timer(partial(self._reset, until))
             return
         self._timer = None
         sock = self._transport.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._finished("reset")
+
+    def _flush_timer(self, callback: Callable[[], None]) -> Timer:
+        """The kernel takes real time, and virtual time must not go on meanwhile."""
+        wait = getattr(self._timing, "call_soon_in_real_time", self._loop.call_later)
+        timer: Timer = wait(_FLUSH_EVERY, callback)
+        return timer
 
     def _unsent(self) -> bool:
         if self._transport.get_write_buffer_size():

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from qfkit.testing.intercept import Interception
     from qfkit.testing.live_run import LiveRun
     from qfkit.testing.strict import Finding, Strict
+    from qfkit.testing.virtual import VirtualClock
 
 _ACCOUNT = pytest.StashKey["AccountHandle"]()
 _GUARD = pytest.StashKey["Guard"]()
@@ -135,9 +136,12 @@ def qianfan_env(qianfan_mock: AccountHandle, monkeypatch: pytest.MonkeyPatch) ->
 def qianfan_client(qianfan_mock: AccountHandle, request: pytest.FixtureRequest) -> Iterator[Client]:
     """The reference client, with the keys of `qianfan_mock`. It backs off without really waiting.
 
+    On a clock of its own that skips waits; with `qianfan_clock`, on virtual time like everybody else.
+
     Speaks text_generation; ``@pytest.mark.qianfan(dialect="v2")`` makes it speak another dialect.
     """
     from qfkit import Client  # noqa: PLC0415 - see the module's docstring
+    from qfkit.clock import SYSTEM_CLOCK  # noqa: PLC0415
     from qfkit.testing.clock import SkippingClock  # noqa: PLC0415
 
     dialect = options.of_test(request.node, "dialect")
@@ -145,11 +149,26 @@ def qianfan_client(qianfan_mock: AccountHandle, request: pytest.FixtureRequest) 
         with run.client(dialect) as client:
             yield client
         return
+    clock = SYSTEM_CLOCK if "qianfan_clock" in request.fixturenames else SkippingClock()
     with Client(
-        base_url=qianfan_mock.url, credentials=qianfan_mock.credentials, dialect=dialect, clock=SkippingClock()
+        base_url=qianfan_mock.url, credentials=qianfan_mock.credentials, dialect=dialect, clock=clock
     ) as client:
-        qianfan_mock.waits_seen = False  # it skips them in a time of its own
+        qianfan_mock.waits_seen = clock is SYSTEM_CLOCK  # else it skips them in a time of its own
         yield client
+
+
+@pytest.fixture
+def qianfan_clock() -> Iterator[VirtualClock]:
+    """This test runs on virtual time: a wait of minutes ends at once, at the time at which it would have ended.
+
+    ``time``, ``datetime``, asyncio, waits with an end in threading and queue, timeouts of sockets; and the mock with
+    its quotas, tokens and streams. ``qianfan_clock.sleeps`` is who slept how long, ``.elapsed`` what has passed,
+    ``.advance(seconds)`` lets time pass. In which order fixtures are asked for does not matter.
+    """
+    from qfkit.testing.virtual import virtual_time  # noqa: PLC0415 - see the module's docstring
+
+    with virtual_time() as clock:
+        yield clock
 
 
 @pytest.fixture
