@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+import sysconfig
 import threading
 from _thread import allocate_lock
 from collections.abc import Callable
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     import asyncio
 
 SECOND = 1_000_000_000
+
+#: In which order those of one instant are woken: whoever sleeps; whoever waits for something, and is to find it when it
+#: comes at the last moment; whoever looks on.
+SLEEPER, WAITER, LOOKER = range(3)
 
 #: Reads of the clock at one instant before it begins to creep, by so many nanoseconds a read: a loop that only looks at
 #: the time until it is over would otherwise never see it pass.
@@ -67,20 +72,20 @@ class Sleep(NamedTuple):
 class Alarm:
     """A timer. ``ring`` is called once, by the driver, with the clock's lock held: it must not wait for anything."""
 
-    __slots__ = ("late", "live", "number", "ring", "until", "when")
+    __slots__ = ("live", "number", "ring", "turn", "until", "when")
 
-    def __init__(self, when: int, number: int, ring: Callable[[], object], *, late: bool) -> None:
+    def __init__(self, when: int, number: int, ring: Callable[[], object], *, turn: int) -> None:
         self.when = when
         self.number = number
         self.ring = ring
-        #: Rings once all others of its instant have done what they had to.
-        self.late = late
+        #: Of those of one instant, the later ring once the earlier have rung, and all is still again.
+        self.turn = turn
         self.live = True
         #: Rings already when this is true.
         self.until: Callable[[], bool] | None = None
 
     def __lt__(self, other: Alarm) -> bool:
-        return (self.when, self.late, self.number) < (other.when, other.late, other.number)
+        return (self.when, self.turn, self.number) < (other.when, other.turn, other.number)
 
 
 class VirtualClock:
@@ -197,12 +202,12 @@ class VirtualClock:
         wait = nanoseconds(seconds)
         if wait < 0:
             raise ValueError(f"time does not run backwards: advance(seconds) takes 0 or more, got {seconds!r}")
-        self._wait(wait, late=True)
+        self._wait(wait, turn=LOOKER)
 
-    def _wait(self, wait: int, *, late: bool = False, until: Callable[[], bool] | None = None) -> None:
+    def _wait(self, wait: int, *, turn: int = SLEEPER, until: Callable[[], bool] | None = None) -> None:
         gate = allocate_lock()
         gate.acquire()
-        alarm = self.alarm(wait, gate.release, late=late, until=until)
+        alarm = self.alarm(wait, gate.release, turn=turn, until=until)
         try:
             gate.acquire()
         finally:
@@ -211,7 +216,7 @@ class VirtualClock:
 
     def wait_until(self, found: Callable[[], bool], seconds: float) -> None:
         """Wait until ``found()``, for ``seconds`` at most; it is asked again and again, from another thread."""
-        self._wait(nanoseconds(seconds), until=found)
+        self._wait(nanoseconds(seconds), turn=WAITER, until=found)
 
     def sleep_in(self, seconds: float, frame: FrameType) -> None:
         """As `sleep`, for the code in ``frame``."""
@@ -239,11 +244,11 @@ class VirtualClock:
     # For those who wait in other ways
 
     def alarm(
-        self, wait: int, ring: Callable[[], object], *, late: bool = False, until: Callable[[], bool] | None = None
+        self, wait: int, ring: Callable[[], object], *, turn: int = SLEEPER, until: Callable[[], bool] | None = None
     ) -> Alarm:
         """Have ``ring`` called in ``wait`` nanoseconds; at once where the clock has been removed."""
         with self._lock:
-            alarm = Alarm(self._now + max(wait, 0), next(self._numbers), ring, late=late)
+            alarm = Alarm(self._now + max(wait, 0), next(self._numbers), ring, turn=turn)
             alarm.until = until
             if self._closed is not None:
                 alarm.live = False
@@ -360,11 +365,11 @@ class VirtualClock:
     def _ring_due(self) -> None:
         """Wake all who wait for this instant; of those who wait for it to be over, only when nobody else does."""
         with self._lock:
-            late: bool | None = None
+            turn: int | None = None
             while self._alarms and self._alarms[0].when <= self._now:
                 alarm = self._alarms[0]
-                if late is None or alarm.late == late or not alarm.live:
-                    late = alarm.late if alarm.live else late
+                if turn is None or alarm.turn == turn or not alarm.live:
+                    turn = alarm.turn if alarm.live else turn
                     self._sound(heappop(self._alarms))
                 else:
                     break
@@ -476,4 +481,10 @@ def _describe(busy: list[int]) -> str:
 
 
 def _line(frame: FrameType) -> str:
+    """The innermost line that is no library's, where there is one."""
+    libraries = tuple(set(sysconfig.get_paths().values()))
+    own: FrameType | None = frame
+    while own is not None and own.f_code.co_filename.startswith(libraries):
+        own = own.f_back
+    frame = own or frame
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

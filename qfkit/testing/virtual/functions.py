@@ -97,21 +97,20 @@ _found: WeakKeyDictionary[ModuleType, tuple[str, ...]] = WeakKeyDictionary()
 def replaced() -> Iterator[None]:
     """Put the stand-ins wherever a module that is loaded has one of the functions, until the block ends."""
     done: list[tuple[dict[str, Any], str, Any, Any]] = []
-    loaded: tuple[Any, ...] = tuple(sys.modules.values())
-    for module in loaded:
-        if not isinstance(module, ModuleType):
-            continue  # some put other things there
-        names = _found.get(module)
-        if names is None:
-            names = _found[module] = _names(module)
-        space = vars(module)
-        for name in names:
-            function = space.get(name)
-            stand_in = _BY_ID.get(id(function))
-            if stand_in is not None:
-                space[name] = stand_in
-                done.append((space, name, stand_in, function))
     try:
+        for module in tuple(sys.modules.values()):
+            if not issubclass(type(module), ModuleType):
+                continue  # some put other things there, and not all of them admit it
+            names = _found.get(module)
+            if names is None:
+                names = _found[module] = _names(module)
+            space = vars(module)
+            for name in names:
+                function = space.get(name)
+                stand_in = _BY_ID.get(id(function))
+                if stand_in is not None:
+                    space[name] = stand_in
+                    done.append((space, name, stand_in, function))
         yield
     finally:
         for space, name, stand_in, function in done:

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from qfkit.testing.virtual.clock import VirtualClock, nanoseconds
+from qfkit.testing.virtual.clock import WAITER, VirtualClock, nanoseconds
 from qfkit.testing.virtual.current import clock_for
 
 #: Real seconds for which an answer from outside this process may keep virtual time from moving.
@@ -51,7 +51,7 @@ class _Waiter:
 
     def wait(self, seconds: float) -> bool:
         """Whether `release` came before the time was over."""
-        alarm = self._clock.alarm(nanoseconds(seconds), self._ring)
+        alarm = self._clock.alarm(nanoseconds(seconds), self._ring, turn=WAITER)
         try:
             self._gate.acquire()
         finally:
@@ -117,10 +117,11 @@ def selector_select(original: Any) -> Any:
 
 def socket_receive(original: Any) -> Any:
     """`recv` and `recv_into` of a socket with a timeout."""
+    flags_at = 1 if original.__name__ == "recv" else 2
 
     def receive(self: socket.socket, *args: Any, **kwargs: Any) -> Any:
         timeout = self.gettimeout()
-        flags = kwargs.get("flags", args[-1] if len(args) > 1 else 0)
+        flags = args[flags_at] if len(args) > flags_at else kwargs.get("flags", 0)
         if timeout == 0 or flags & _MSG_DONTWAIT or (clock := clock_for(sys._getframe(1))) is None:
             return original(self, *args, **kwargs)
         if _ready(self.fileno()):
@@ -183,7 +184,7 @@ def _wait_readable(clock: VirtualClock, descriptor: int, seconds: float) -> bool
         return _ready(descriptor)
     mine, drivers = os.pipe()
     try:
-        alarm = clock.alarm(nanoseconds(seconds), lambda: os.write(drivers, b"!"))
+        alarm = clock.alarm(nanoseconds(seconds), lambda: os.write(drivers, b"!"), turn=WAITER)
         try:
             _poll(descriptor, mine)
         finally:

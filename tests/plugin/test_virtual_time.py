@@ -1,0 +1,117 @@
+"""`qianfan_clock`: every promise of virtual time in a test, kept and broken. The clients: tests/contract."""
+
+from __future__ import annotations
+
+import pytest
+
+KEPT = """
+    import time
+    import pytest, requests
+
+    real = time.sleep  # a module of tests is loaded before any clock is on
+
+    @pytest.mark.parametrize("first", ["qianfan_clock", "qianfan_client", "qianfan_mock"])
+    def test_backoff_in_any_order_of_fixtures(first, request):
+        request.getfixturevalue(first)
+        clock, client = request.getfixturevalue("qianfan_clock"), request.getfixturevalue("qianfan_client")
+        account = request.getfixturevalue("qianfan_mock")
+        account.fail(18, times=2, retry_after=50).then.reply("好")
+        assert client.chat("?").text == "好"
+
+    def test_backoff(qianfan_client, qianfan_clock, qianfan_mock):
+        qianfan_mock.fail(18, times=2, retry_after=50).then.reply("好")
+        assert qianfan_client.chat("?").text == "好"
+        assert [each.seconds for each in qianfan_clock.sleeps] == [50, 50]
+        first, _, last = qianfan_mock.requests
+        assert last.time - first.time == pytest.approx(100)
+        qianfan_mock.verdict().assert_ok()
+
+    def test_pacing(qianfan_clock, qianfan_client, qianfan_mock):
+        qianfan_mock.stream(["你", "好"], ttft=30, interval=50)
+        assert "".join(chunk.text for chunk in qianfan_client.stream("?")) == "你好"
+        assert qianfan_clock.elapsed == pytest.approx(80)
+        assert qianfan_mock.requests[-1].duration == pytest.approx(80)
+
+    def test_time_passes_when_told(qianfan_clock):
+        before = time.time()
+        qianfan_clock.advance(3600)
+        assert time.time() - before == pytest.approx(3600)
+
+    def test_real_time_is_back():
+        assert time.sleep is real
+"""
+
+BROKEN = """
+    import time
+    import pytest, requests
+
+    ASK = {"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "?"}], "stream": True}
+
+    @pytest.fixture
+    def ask(qianfan_mock):
+        headers = {"Authorization": f"Bearer {qianfan_mock.credentials.bearer_token}"}
+        url = f"{qianfan_mock.url}/v2/chat/completions"
+        return lambda **options: requests.post(url, json=ASK, headers=headers, **options)
+
+    def test_waits_are_judged(qianfan_clock, qianfan_mock, ask):
+        qianfan_mock.fail(18, times=3, retry_after=60)
+        for _ in range(3):
+            ask()
+            time.sleep(1)
+        qianfan_mock.verdict().assert_ok()
+
+    def test_too_impatient(qianfan_clock, qianfan_mock, ask):
+        qianfan_mock.stream(["你", "好"], ttft=60)
+        ask(timeout=59.9)
+
+    def test_gives_up_too_soon(qianfan_clock, qianfan_client, qianfan_mock):
+        qianfan_mock.fail(18, times=3, retry_after=45).then.reply("好")
+        qianfan_client.chat("?")
+
+    def test_backwards(qianfan_clock):
+        qianfan_clock.advance(-1)
+
+    def test_twice(qianfan_clock):
+        from qfkit.testing.virtual import virtual_time
+
+        with virtual_time():
+            pass
+
+    def test_uvloop(qianfan_clock):
+        import uvloop
+
+        uvloop.new_event_loop().run_forever()
+
+    def test_the_clock_is_shown(qianfan_clock):
+        time.sleep(90)
+        assert qianfan_clock.elapsed == 60
+"""
+
+
+def test_what_it_promises_is_kept(pytester: pytest.Pytester):
+    pytester.makepyfile(KEPT)
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=7)
+
+
+def test_what_is_broken_is_told(pytester: pytest.Pytester):
+    pytester.makepyfile(BROKEN)
+    result = pytester.runpytest_subprocess("-q", "-p", "no:randomly")
+    result.assert_outcomes(failed=7)
+    result.stdout.fnmatch_lines(
+        [
+            "*_ test_waits_are_judged _*",
+            "*retry-after*",
+            "*_ test_too_impatient _*",
+            "E *Read timed out.*",
+            "*_ test_gives_up_too_soon _*",
+            "E *RateLimitError*",
+            "*_ test_backwards _*",
+            "E *ValueError: time does not run backwards: advance(seconds) takes 0 or more, got -1",
+            "*_ test_twice _*",
+            "E *RuntimeError: virtual time is on already, and a process has one time only: ask for qianfan_clock once*",
+            "*_ test_uvloop _*",
+            "E *RuntimeError: uvloop keeps its own time, which virtual time cannot reach*",
+            "*_ test_the_clock_is_shown _*",
+            "E *<virtual clock: 90 s passed, slept 90 s>.elapsed",
+        ]
+    )
