@@ -265,9 +265,7 @@ def test_aiohttp(qianfan_clock, qianfan_mock, timeout):
         limit = aiohttp.ClientTimeout(sock_read=timeout)
         async with (
             aiohttp.ClientSession(timeout=limit) as session,
-            session.post(
-                f"{qianfan_mock.url}/v2/chat/completions", json={**ASK, "stream": True}, headers=headers
-            ) as got,
+            session.post(url, json={**ASK, "stream": True}, headers=headers) as got,
         ):
             return await got.text()
 

@@ -90,12 +90,12 @@ BROKEN = """
 
 def test_what_it_promises_is_kept(pytester: pytest.Pytester):
     pytester.makepyfile(KEPT)
-    pytester.runpytest_subprocess("-q").assert_outcomes(passed=7)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=7)
 
 
 def test_what_is_broken_is_told(pytester: pytest.Pytester):
     pytester.makepyfile(BROKEN)
-    result = pytester.runpytest_subprocess("-q", "-p", "no:randomly")
+    result = pytester.runpytest_inprocess("-q", "-p", "no:randomly")
     result.assert_outcomes(failed=7)
     result.stdout.fnmatch_lines(
         [
