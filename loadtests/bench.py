@@ -31,7 +31,9 @@ from loadtests.pacer import Pacer
 from loadtests.plan import Plan, PlanError, Traffic, plan_of
 from loadtests.prompts import Prompt, Prompts, prompts_of
 from loadtests.recorder import Recorder
+from loadtests.reporting.outputs import SampleFile
 from loadtests.session import Gate
+from loadtests.slo import per_call, per_call_texts
 from loadtests.trust import Trust
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class Bench:
         self._mixes: dict[str, Mix] = {}
         self._prompts: Prompts | None = None
         self._started: str | None = None
+        self._samples: SampleFile | None = None
         self.recorder = Recorder("this process", cpu=time.process_time, now=time.monotonic)
         self.trust = Trust(self.recorder)
         self.plan = _NONE
@@ -107,7 +110,18 @@ class Bench:
             raise PlanError(ONE_PROCESS)
         self._prompts = prompts_of(plan.traffic)
         self.gate = Gate(plan.traffic, self.recorder.sent)
+        self.recorder.met = per_call(plan.slos)
+        if plan.samples:
+            self._keep_samples(plan.samples)
         self.plan = plan
+
+    def _keep_samples(self, file: str) -> None:
+        """Workers send samples to the master, who writes them; so does the only process."""
+        if isinstance(self._runner, WorkerRunner):
+            self.recorder.keep_samples = True
+            return
+        self._samples = SampleFile(file)
+        self.recorder.on_sample = self._samples.add
 
     def mix(self, scenario: str) -> Mix:
         """The kinds of calls that users of a scenario make.
@@ -171,9 +185,13 @@ class Bench:
             load={name: value for name, value in described.items() if value is not None},
             warmup=plan.warmup,
             started=self._started,
+            good_slos=per_call_texts(plan.slos),
         )
         ledger = ledger or self.recorder.total
-        return report.build(ledger, setting, **self.trust.sections(ledger, plan))
+        sections = self.trust.sections(ledger, plan)
+        for broken in self._runner.exceptions.values():
+            sections["limits_reached"].append(f"{broken['count']} users broke off: {broken['msg']}")
+        return report.build(ledger, setting, **sections)
 
     # Listeners
 
@@ -239,6 +257,8 @@ class Bench:
     def on_test_stop(self, **_: Any) -> None:
         """Where the report is made: everything that was measured is here."""
         self.trust.finish(self.recorder.total, self.plan)
+        if self._samples is not None:
+            self._samples.close()
 
     def on_test_stopping(self, environment: Environment, **_: Any) -> None:
         """On the master: wait until every worker has handed over what it measured."""

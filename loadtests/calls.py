@@ -8,8 +8,9 @@ from itertools import accumulate
 from random import Random
 from typing import NamedTuple
 
+from loadtests import slo
 from loadtests.measures import StreamTimer
-from loadtests.plan import Kind, PlanError, Traffic
+from loadtests.plan import Kind, Plan, PlanError, Traffic
 from loadtests.prompts import tokens_of
 from qfkit.client import Attempt, Client, QianfanError
 from qfkit.client.calls import Prompt, chat_call
@@ -146,6 +147,21 @@ def kinds_of(scenario: str, traffic: Traffic) -> dict[InferenceDialect, dict[Kin
         for dialect, part in able.items():
             found[dialect][kind] = weight * part / sum(able.values())
     return found
+
+
+def check_scenarios(plan: Plan) -> None:
+    """See that each SLO of a plan can be judged.
+
+    Raises:
+        PlanError: one speaks of a scenario that is not part of the plan, or of streams where there are none.
+    """
+    mix = Mix(plan.scenario, plan.traffic)
+    kinds = kinds_of(plan.scenario, plan.traffic)
+    names = {mix.name(dialect, kind): kind == "stream" for dialect, weighed in kinds.items() for kind in weighed}
+    try:
+        slo.check_scenarios(plan.slos, names)
+    except slo.SloError as error:
+        raise PlanError(str(error)) from error
 
 
 class Mix:

@@ -142,13 +142,27 @@ TRUST = (
     Option("allow_failures", "Failed calls do not make the exit code 1.", bool, False, web=False),
 )
 
+AIMS = (
+    Option(
+        "slo",
+        "An objective, in quotes: 'ttft.p95<500ms', 'goodput>0.95*offered', 'errors<1%', 'verdict=pass'. Can be given "
+        "several times; one that is missed makes the exit code 1.",
+        many=True,
+        metavar="SLO",
+        web=False,
+    ),
+    Option("slo_file", "YAML file with a list of them.", metavar="FILE", web=False),
+)
+
 OUTPUT = (
     Option("as_json", "Print the report as JSON.", bool, False, flag="--json", where="qfkit"),
     Option("report_json", "Write the report to this file, too, as JSON.", metavar="FILE", web=False),
+    Option("html_report", "Write it to this file as a page with charts.", metavar="FILE", web=False),
+    Option("samples", "Write every call to this file while the run goes on, as JSON lines.", metavar="FILE", web=False),
 )
 
 #: In the order in which the help lists them.
-GROUPS: tuple[tuple[Option, ...], ...] = (LOAD, TRAFFIC, BUDGET, TRUST, OUTPUT)
+GROUPS: tuple[tuple[Option, ...], ...] = (LOAD, TRAFFIC, BUDGET, TRUST, AIMS, OUTPUT)
 
 
 def options(where: Literal["qfkit", "locust"], scenario: str | None = None) -> Iterator[Option]:

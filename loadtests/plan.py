@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from loadtests.slo import Slo, parse_all
 from qfkit.protocol.dialects import INFERENCE_DIALECTS, InferenceDialect
 
 #: What ``qfkit load`` can run, and what it is.
@@ -182,6 +183,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         reconcile: hold the counts against those of the mock.
         as_json: print the report as JSON.
         report_json: file to write the report to, too.
+        html_report: file for the report as a page.
+        samples: file for the raw samples, as JSON lines.
+        slo: what is asked of the run; see `loadtests.slo`.
         allow_failures: failed calls do not make the exit code 1.
     """
 
@@ -198,7 +202,19 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     reconcile: bool = True
     as_json: bool = False
     report_json: str | None = None
+    html_report: str | None = None
+    samples: str | None = None
+    slo: tuple[str, ...] = ()
     allow_failures: bool = False
+
+    @property
+    def slos(self) -> tuple[Slo, ...]:
+        """The objectives.
+
+        Raises:
+            PlanError: one cannot be read.
+        """
+        return _slos(self.slo)
 
     def check(self) -> None:
         """Whether this can be run at all.
@@ -208,6 +224,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """
         self.traffic.check()
         self.load.check()
+        _ = self.slos
         if self.warmup >= self.run_time:
             raise PlanError("--warmup takes the whole of --run-time: nothing would be measured")
         if self.workers > 1 and self.traffic.max_requests is not None:
@@ -238,12 +255,20 @@ def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Pl
     for name in ("calibrate", "reconcile"):
         given[name] = not given.get(f"no_{name}", False)
     given.setdefault("dialect", "v2" if scenario in {"tools", "embed"} else "text_generation")
+    given["slo"] = [slo.text for slo in _slos(given.get("slo", ()), given.get("slo_file"))]
     given |= {"host": host.rstrip("/"), "scenario": scenario}
     given.setdefault("spawn_rate", float(min(int(given.get("users", 10)), 100)))
     parts = {"traffic": _pick(Traffic, given), "load": _pick(Load, given)}
     plan = _pick(Plan, given | parts)
     plan.check()
     return plan
+
+
+def _slos(texts: Sequence[str], file: str | None = None) -> tuple[Slo, ...]:
+    try:
+        return parse_all(texts, file)
+    except ValueError as error:
+        raise PlanError(str(error)) from error
 
 
 _T = TypeVar("_T", bound=msgspec.Struct)

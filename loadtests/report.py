@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from loadtests.measures import Histogram
 from loadtests.tally import Failure, Ledger, Tally
 from loadtests.timeline import Cell
+from loadtests.variants import VARIANTS
 from qfkit.protocol.errors import find
 
 #: Version of the data's shape: raised when a member changes its meaning.
@@ -132,6 +133,11 @@ def _scenario(tally: Tally, good_slos: list[str]) -> dict[str, Any]:
         },
         "failures": [_failure(tally, failure) for failure in tally.failures()],
         "milliseconds": {name: _row(one, 1000) for name, one in tally.durations.items() if one.count},
+        "variants": {
+            name: _row(one, 1000) | {"definition": VARIANTS[name].definition}
+            for name, one in tally.variants.items()
+            if one.count
+        },
         "histograms": {
             name: [list(cell) for cell in one.cells(_CELL_BITS)] for name, one in tally.durations.items() if one.count
         },

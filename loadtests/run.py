@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import locust  # noqa: F401  # isort: skip - first: it patches the modules that all others use
 
-import json
 import logging
 import signal
 import subprocess
 import sys
 import time
 from argparse import Namespace
-from pathlib import Path
-from typing import TextIO
 
 import gevent
 import msgspec
@@ -31,7 +28,8 @@ from locust.runners import LocalRunner, MasterRunner
 from loadtests.bench import Bench
 from loadtests.ending import finish
 from loadtests.plan import Plan, PlanError
-from loadtests.reporting import terminal
+from loadtests.reporting.outputs import tell
+from loadtests.reporting.progress import Moment, Progress, progress
 from loadtests.session import rehearse
 from loadtests.tally import Ledger
 from loadtests.users import USERS
@@ -60,10 +58,12 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     data = run.bench.report()
-    code = finish(data, allow_failures=plan.allow_failures, signum=signum)
-    if plan.report_json:
-        Path(plan.report_json).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", "utf-8")
-    sys.stdout.write(f"{json.dumps(data, ensure_ascii=False) if plan.as_json else terminal.render(data)}\n")
+    code = finish(data, slos=plan.slos, allow_failures=plan.allow_failures, signum=signum)
+    try:
+        tell(data, sys.stdout, as_json=plan.as_json, report_json=plan.report_json, html_report=plan.html_report)
+    except OSError as error:
+        sys.stderr.write(f"{error.filename} cannot be written: {error.strerror or error}\n")
+        return 2
     return int(run.environment.process_exit_code or code)
 
 
@@ -113,12 +113,12 @@ class Run:
         users = self.plan.workers if self.plan.load.open else self.plan.users
         self.runner.start(users, self.plan.spawn_rate)
         clock = gevent.spawn(self._quit_in_time)
-        progress = gevent.spawn(self._progress, sys.stderr) if sys.stderr.isatty() else None
+        shown = progress(sys.stderr, self.plan.run_time)
+        watch = gevent.spawn(self._watch, shown)
         self.runner.greenlet.join()
         clock.kill()
-        if progress is not None:
-            progress.kill()
-            sys.stderr.write("\r\x1b[K")
+        watch.kill()
+        shown.close()
         for worker in workers:
             worker.wait()
         return self._signal
@@ -155,26 +155,36 @@ class Run:
         self._signal = signum
         gevent.spawn(self.runner.quit)
 
-    def _progress(self, out: TextIO) -> None:
+    def _watch(self, shown: Progress) -> None:
         start = last = time.monotonic()
+        before = 0
         while True:
             gevent.sleep(1.0)
             # The last second's figures only: to sort those of the whole run each time would disturb it.
             fresh = self.bench.recorder.take()
-            now = time.monotonic()
-            out.write(f"\r\x1b[K{self._line(fresh, now - start, now - last)}")
-            out.flush()
-            last = now
+            now, total = time.monotonic(), self.bench.recorder.so_far
+            rate = (total.calls - before) / (now - last)
+            shown.show(self._moment(fresh, elapsed=now - start, rate=rate))
+            last, before = now, total.calls
 
-    def _line(self, fresh: Ledger, elapsed: float, seconds: float) -> str:
-        total = self.bench.recorder.so_far
-        line = f"{elapsed:4.0f}/{self.plan.run_time:g} s  {self.runner.user_count} users  {total.calls} calls"
-        line += f"  {total.failed} failed  {fresh.calls / seconds:.1f}/s"
+    def _moment(self, fresh: Ledger, *, elapsed: float, rate: float) -> Moment:
+        total, medians, late = self.bench.recorder.so_far, {}, None
         tally = next(iter(fresh.tallies.values()), None)
-        for name, title in (("ttft", "TTFT"), ("latency", "latency")):
-            if tally is not None and (median := tally.durations[name].quantiles(0.5)):
-                line += f"  p50 {title} {median[0] * 1000:.1f} ms"
-        return line
+        if tally is not None:
+            for name, title in (("ttft", "TTFT"), ("latency", "latency")):
+                if found := tally.durations[name].quantiles(0.5):
+                    medians[title] = found[0] * 1000
+            late = tally.late.quantiles(1.0)[0] * 1000 if tally.late.count else None
+        return Moment(
+            elapsed=elapsed,
+            users=self.runner.user_count,
+            calls=total.calls,
+            failed=total.failed,
+            rate=rate,
+            medians=medians,
+            in_flight=self.bench.in_flight,
+            late=late,
+        )
 
 
 if __name__ == "__main__":

@@ -14,10 +14,11 @@ import requests
 import urllib3
 
 from loadtests.arrivals import moments_of
-from loadtests.calls import CALLS, kinds_of
+from loadtests.calls import CALLS, check_scenarios, kinds_of
 from loadtests.measures import StreamTimer
 from loadtests.plan import Plan, PlanError, Traffic, is_loopback
 from loadtests.prompts import prompts_of
+from loadtests.reporting.outputs import check_files
 from qfkit.client import Client, RateLimits, RetryPolicy
 from qfkit.clock import SystemClock
 from qfkit.protocol.dialects import InferenceDialect, route
@@ -209,11 +210,14 @@ def rehearse(plan: Plan, environ: Mapping[str, str] = os.environ) -> None:
     """See whether this plan can be carried out at all; nothing is sent.
 
     Raises:
-        PlanError: it may not be sent, there are no prompts, or a dialect has no such calls.
+        PlanError: it may not be sent, there are no prompts, a dialect has no such calls, an SLO cannot be judged, or a
+            file cannot be written.
         ConfigurationError: keys are missing, or the dialect has no such model.
     """
     traffic = plan.traffic
     plan.check()
+    check_files(plan.report_json, plan.html_report, plan.samples)
+    check_scenarios(plan)
     prompts_of(traffic)
     moments_of(plan.load, plan.run_time, traffic.seed)
     with requests.Session() as session:

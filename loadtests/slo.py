@@ -64,7 +64,7 @@ _EXAMPLES: dict[Unit, str] = {
 }
 
 _LINE = re.compile(
-    r"\s*(?:(?P<scenario>[\w-]+)\s*:)?\s*(?P<measure>[^\s<>=:]*)\s*(?P<op>[<>=]+)?\s*(?P<limit>.*?)\s*", re.DOTALL
+    r"\s*(?:(?P<scenario>\w[\w -]*?)\s*:)?\s*(?P<measure>[^\s<>=:]*)\s*(?P<op>[<>=]+)?\s*(?P<limit>.*?)\s*", re.DOTALL
 )
 _NUMBER = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\s\d.*]*)\s*(?:\*\s*(?P<other>\w*))?")
 
@@ -82,8 +82,9 @@ class Slo:
     """One objective.
 
     Attributes:
-        text: as it was written, without spaces.
-        scenario: the one that it is for; None for each that has such a measure.
+        text: as it was written, without spaces around its parts.
+        scenario: the one that it is for, or a word of its name: ``stream`` is for ``mixed stream``, too. None for each
+            that has such a measure.
         measure: its name, without statistic.
         statistic: of a duration, one of `STATISTICS`; of ``errors``, an HTTP status or a code; else "".
         comparison: one of `COMPARISONS`.
@@ -103,6 +104,10 @@ class Slo:
     unit: Unit
     of_call: bool = False
 
+    def is_for(self, scenario: str) -> bool:
+        """Whether it speaks of a scenario."""
+        return self.scenario in {None, scenario, *scenario.split()}
+
     @property
     def upper(self) -> bool:
         """It is a limit from above."""
@@ -114,7 +119,7 @@ class Slo:
 
     def met_by(self, sample: Sample) -> bool:
         """Whether one call is within the limit on its own; one that has no such duration by its kind is."""
-        if self.scenario not in {None, sample.scenario}:
+        if not self.is_for(sample.scenario):
             return True
         if DURATIONS[self.measure].streams and sample.kind != "stream":
             return True
@@ -211,10 +216,11 @@ def check_scenarios(slos: Sequence[Slo], scenarios: Mapping[str, bool]) -> None:
         SloError: a scenario is not part of the run, or has no streams where the measure is one of streams.
     """
     for slo in slos:
-        if slo.scenario is not None and slo.scenario not in scenarios:
+        mine = [streams for name, streams in scenarios.items() if slo.is_for(name)]
+        if not mine:
+            assert slo.scenario is not None
             near = get_close_matches(slo.scenario, scenarios, n=1) or list(scenarios)
             raise SloError(slo.text, 0, f"no scenario {slo.scenario!r} in this run; there is {', '.join(near)}")
-        mine = [streams for name, streams in scenarios.items() if slo.scenario in {None, name}]
         duration = DURATIONS.get(slo.measure)
         if duration is not None and duration.streams and not any(mine):
             raise SloError(
@@ -266,7 +272,8 @@ class _Wrong:
 
 
 def _squeezed(text: str) -> str:
-    return "".join(text.split())
+    scenario, colon, rest = text.rpartition(":")
+    return " ".join(scenario.split()) + colon + "".join(rest.split())
 
 
 def _measure(written: str, at: int, wrong: _Wrong) -> tuple[str, str, Unit, bool]:

@@ -28,7 +28,7 @@ def _results(slo: Slo, report: Report) -> Iterator[Result]:
     if slo.measure in MEASURES and MEASURES[slo.measure].of_run:
         yield _judged(slo, None, report)
         return
-    mine = {name: data for name, data in scenarios.items() if slo.scenario in {None, name}}
+    mine = {name: data for name, data in scenarios.items() if slo.is_for(name)}
     if slo.of_call:
         yield from (_part_of_goodput(slo, name, data) for name, data in mine.items())
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from loadtests.reporting import terminal
+from loadtests.reporting.page import page as page_of
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -58,7 +58,7 @@ def add_tab(environment: Environment, report: Callable[[], dict[str, Any]]) -> N
 
     @blueprint.route(_PATH)
     def page() -> Response:
-        return Response(terminal.render(report()), mimetype="text/plain; charset=utf-8")
+        return Response(page_of(report()), mimetype="text/html; charset=utf-8")
 
     @blueprint.route(f"{_PATH}/report.json")
     def data() -> Response:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -16,9 +14,10 @@ import gevent
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from loadtests.bench import BEGIN, FINISH, FINISHED, ONE_PROCESS, Bench, of_locust
+from loadtests.ending import finish
 from loadtests.options import Option, options
 from loadtests.plan import GRACE, Plan, PlanError, plan_of
-from loadtests.reporting import terminal
+from loadtests.reporting.outputs import tell
 from loadtests.session import rehearse
 from loadtests.webpage import add_tab
 from qfkit.client import ConfigurationError
@@ -157,8 +156,10 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
 
 def _tell(environment: Environment, bench: Bench) -> None:
     given = environment.parsed_options
-    data = bench.report()
+    data, plan = bench.report(), bench.plan
+    if given is not None and bench.begun:  # else its web page was opened and closed again
+        code = finish(data, slos=plan.slos, allow_failures=plan.allow_failures or given.exit_code_on_error == 0)
+        environment.process_exit_code = environment.process_exit_code or code or None
     out = sys.stderr if getattr(given, "json", False) else sys.stdout  # Locust's own JSON has stdout to itself
-    out.write(f"\n{terminal.render(data)}\n")
-    if file := getattr(given, "report_json", ""):
-        Path(file).write_text(json.dumps(data, ensure_ascii=False, indent=2) + "\n", "utf-8")
+    out.write("\n")
+    tell(data, out, report_json=plan.report_json, html_report=plan.html_report)

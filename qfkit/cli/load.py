@@ -23,7 +23,7 @@ from loadtests.plan import SCENARIOS, PlanError, plan_of
 _PATIENCE = 5.0
 
 #: Subcommands that run no load -> their module; each has a `command`.
-OTHERS: dict[str, str] = {}
+OTHERS: dict[str, str] = {"compare": "qfkit.cli.load_compare"}
 
 
 class _CannotStart(click.ClickException):
