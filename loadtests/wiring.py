@@ -149,17 +149,30 @@ def _on_init(environment: Environment, runner: Runner, **_: Any) -> None:
     bench = attach(environment, runner)
     if isinstance(runner, WorkerRunner):
         return
+    _on(environment.events.quitting, lambda **_: _settle(environment, bench))
     _on(environment.events.quit, lambda **_: _tell(environment, bench))
     if environment.web_ui is not None:
         add_tab(environment, bench.report)
 
 
+def _ended(environment: Environment, bench: Bench) -> tuple[dict[str, Any], int]:
+    """The report of a run that has ended, and its exit code."""
+    given, data, plan = environment.parsed_options, bench.report(), bench.plan
+    allowed = plan.allow_failures or getattr(given, "exit_code_on_error", 1) == 0
+    return data, finish(data, slos=plan.slos, allow_failures=allowed)
+
+
+def _settle(environment: Environment, bench: Bench) -> None:
+    """Set the exit code before Locust settles on its own."""
+    if not bench.begun:  # its web page was opened and closed again
+        return
+    _, code = _ended(environment, bench)
+    if bench.plan.slos or code > 1:  # else Locust decides: --exit-code-on-error is about failed calls
+        environment.process_exit_code = environment.process_exit_code or code
+
+
 def _tell(environment: Environment, bench: Bench) -> None:
-    given = environment.parsed_options
-    data, plan = bench.report(), bench.plan
-    if given is not None and bench.begun:  # else its web page was opened and closed again
-        code = finish(data, slos=plan.slos, allow_failures=plan.allow_failures or given.exit_code_on_error == 0)
-        environment.process_exit_code = environment.process_exit_code or code or None
-    out = sys.stderr if getattr(given, "json", False) else sys.stdout  # Locust's own JSON has stdout to itself
+    data, _ = _ended(environment, bench)
+    out = sys.stderr if getattr(environment.parsed_options, "json", False) else sys.stdout  # Locust's own has stdout
     out.write("\n")
-    tell(data, out, report_json=plan.report_json, html_report=plan.html_report)
+    tell(data, out, report_json=bench.plan.report_json, html_report=bench.plan.html_report)

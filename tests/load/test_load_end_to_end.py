@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 
 import loadtests
+from loadtests.reporting.outputs import samples_of
+from loadtests.reporting.page import data_of
 from mock_server import MockServer
 
 FILES = Path(loadtests.__path__[0])
@@ -132,9 +134,9 @@ class TestQps:
         assert process.returncode == 0
         assert f"requests  {len(server.requests)} sent" in table
         assert "latency" in table
-        assert "/1.5 s  2 users" in progress
+        assert "/1.5 s\r\n2 users  " in progress
         assert "p50 latency" in progress
-        assert progress.endswith("\r\x1b[K")
+        assert progress.endswith("\x1b[2K")  # wiped off
 
 
 class TestStream:
@@ -204,10 +206,26 @@ class TestPlainLocust:
     def test_one_process(self, server, tmp_path):
         server.default_account.fail(18, times=3).then.reply("ok", times=100_000)
         report = tmp_path / "report.json"
-        options = ("-f", str(FILES / "qps.py"), "--host", server.url, "-t", "1s", "--report-json", str(report))
-        done = run(server, *LOCUST, *options)
-        data = json.loads(report.read_text("utf-8"))["scenarios"]["qps"]
-        assert done.returncode == 1
+        theirs, ours, samples = (tmp_path / name for name in ("theirs.html", "ours.html", "samples.jsonl"))
+        done = run(
+            server,
+            *LOCUST,
+            *("-f", str(FILES / "qps.py"), "--host", server.url, "-t", "1s", "--report-json", str(report)),
+            *("--html", str(theirs), "--csv", str(tmp_path / "csv"), "--html-report", str(ours)),
+            *("--samples", str(samples), "--slo", "errors<=0%", "--slo", "call.latency<10s"),
+        )
+        whole = json.loads(report.read_text("utf-8"))
+        data = whole["scenarios"]["qps"]
+        assert done.returncode == whole["exit"]["code"] == 1
+        assert "exit code 1: SLO missed: errors<=0%: errors was " in done.stdout
+        assert data["goodput"]["slos"] == ["call.latency<10s"]
+        assert data["goodput"]["good"] == data["ok"]
+        assert "<html" in theirs.read_text("utf-8")
+        assert (tmp_path / "csv_stats.csv").exists()
+        assert data_of(ours.read_text("utf-8")) == whole
+        calls = list(samples_of(samples))
+        assert len(calls) == data["calls"]
+        assert sum(call.outcome == "failed" for call in calls) == 3
         assert "Traceback" not in done.stderr
         assert "Warning" not in done.stderr
         assert data["requests"] == len(server.requests) > 0
@@ -227,12 +245,16 @@ class TestPlainLocust:
             server,
             *LOCUST,
             *("-f", str(FILES / "stream.py"), "--host", server.url, "-t", "2s", "--report-json", str(report)),
+            *("--samples", str(tmp_path / "samples"), "--slo", "ttft.p95<100ms"),
             *("--processes", "2", "--master-bind-port", port, "--master-port", port),
         )
         whole = json.loads(report.read_text("utf-8"))
         data = whole["scenarios"]["stream"]
-        assert done.returncode == 0
+        assert done.returncode == 1
         assert "Traceback" not in done.stderr
+        assert data["goodput"]["good"] == 0
+        assert [call.ttft for call in samples_of(tmp_path / "samples")].count(None) == 0
+        assert sum(1 for _ in samples_of(tmp_path / "samples")) == data["ok"]
         assert (len(whole["generators"]), whole["lost_workers"]) == (2, [])
         assert data["requests"] == data["ok"] == len(server.requests) > 0
         assert data["milliseconds"]["itl"]["count"] == 2 * data["ok"]
