@@ -166,7 +166,7 @@ SETTINGS: dict[str, Setting] = {
             "",
             "URL that --qianfan-live sends to instead of the real hosts: a gateway, or a mock to rehearse with",
             _url,
-            "ci",
+            "c",  # as live itself: where keys are sent is said by whoever has them, and not by a file
             "URL",
         ),
         Setting("mock_only", False, "the test is skipped under --qianfan-live", _flag, "m"),

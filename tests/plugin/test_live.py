@@ -122,6 +122,13 @@ SKIPPED = """
     def test_journal(qianfan_intercept):
         assert not qianfan_intercept.requests
 
+    @pytest.fixture
+    def qianfan_clock():
+        yield
+
+    def test_time(qianfan_client, qianfan_clock):
+        qianfan_client.chat("?")
+
     def test_server(qianfan_server):
         qianfan_server.account()
 
@@ -142,7 +149,7 @@ SKIPPED = """
 def test_tests_that_want_the_mock_are_skipped_with_the_reason(pytester: pytest.Pytester, live, service):
     pytester.makepyfile(SKIPPED)
     result = live("-W", "ignore::pytest.PytestUnhandledThreadExceptionWarning")
-    result.assert_outcomes(skipped=7, passed=1)
+    result.assert_outcomes(skipped=8, passed=1)
     out = result.stdout
     why = "is the mock's; the real service plays no script, keeps no journal for you and has no single URL"
     out.fnmatch_lines(
@@ -151,6 +158,7 @@ def test_tests_that_want_the_mock_are_skipped_with_the_reason(pytester: pytest.P
             f"SKIPPED *: --qianfan-live: qianfan_mock.reply {why}",
             f"SKIPPED *: --qianfan-live: qianfan_mock.strict {why}",
             f"SKIPPED *: --qianfan-live: qianfan_intercept.requests {why}",
+            "SKIPPED *: --qianfan-live: qianfan_clock: the real service does not run on virtual time",
             "SKIPPED *: --qianfan-live: qianfan_server.account is the mock's; there is no mock to ask",
             "SKIPPED *: --qianfan-live: the test is marked mock_only",
             "SKIPPED *: --qianfan-live: gateway.example.com: only hosts of Qianfan are sent to",
@@ -206,8 +214,8 @@ def test_workers_divide_the_budget(pytester: pytest.Pytester, service, account):
 
 def test_without_the_flag_nothing_is_sent(pytester: pytest.Pytester, service, account):
     pytester.makepyfile(SPENDING)
-    pytester.makeini(f"[pytest]\nqianfan_live_gateway = {service.url}\nqianfan_live_max_requests = 3\n")
-    pytester.runpytest_inprocess().assert_outcomes(passed=4)
+    pytester.makeini("[pytest]\nqianfan_live_max_requests = 3\n")
+    pytester.runpytest_inprocess(f"--qianfan-live-gateway={service.url}").assert_outcomes(passed=4)
     assert not service.requests
 
 
@@ -242,7 +250,7 @@ def test_keys_for_another_dialect_skip_the_test(pytester: pytest.Pytester, live,
         ),
         (
             "--qianfan-live-gateway=localhost",
-            "--qianfan-live-gateway (ini: qianfan_live_gateway) is a URL such as https://*",
+            "--qianfan-live-gateway is a URL such as https://*",
         ),
     ],
 )

@@ -20,7 +20,7 @@ SAID = {
     "live": (None, True),
     "live_max_requests": (3, 4),
     "live_max_tokens": (5, 6),
-    "live_gateway": ("http://a.invalid", "https://b.invalid"),
+    "live_gateway": (None, "https://b.invalid"),
     "allow": (None, None, ["a"], ["b"]),
     "keys": (None, None, {"ak": "a", "sk": "b"}, {"ak": "c", "sk": "d"}),
     "hosts": (None, None, ["a"], ["b"]),

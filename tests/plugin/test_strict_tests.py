@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mock_server
 import qfkit.client
 import qfkit.testing.reporting
 import qfkit.testing.strict
+from mock_server.scenario import Failure, Script
 
 ASK = """
     import pytest
@@ -158,6 +161,21 @@ def test_the_whole_run_can_be_relaxed(pytester: pytest.Pytester, ini, line, fail
             qianfan_mock.fail(18)
     """)
     pytester.runpytest_inprocess(*line).assert_outcomes(failed=failed + 1, passed=1 - failed)
+
+
+@given(times=st.lists(st.integers(1, 3), max_size=5), asked=st.integers(0, 12))
+def test_what_waits_is_what_the_requests_left(times, asked):
+    script = Script()
+    for number, count in enumerate(times):
+        script.add(Failure(code=400 + number), count)
+    for _ in range(asked):
+        script.take()
+    left = []
+    for number, count in enumerate(times):
+        met = min(count, asked)
+        asked -= met
+        left += [(f"fail {400 + number} x{count - met}", met)] if met < count else []
+    assert [(str(step), step.met) for step in script.waiting_steps()] == left
 
 
 def test_steps_that_no_code_wrote_have_no_line():
