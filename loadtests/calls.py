@@ -19,6 +19,9 @@ from qfkit.client.tools import Call, run_tools
 from qfkit.protocol.dialects import INFERENCE_DIALECTS, InferenceDialect
 from qfkit.protocol.messages import Message, Usage
 
+#: Characters of a text to be embedded.
+_PIECE = 500
+
 
 class Answered(NamedTuple):
     """What a client says of a call that ended well.
@@ -57,7 +60,9 @@ def _stream(client: Client, prompt: str, timer: Callable[[], StreamTimer | None]
 
 
 def _embed(client: Client, prompt: str, _timer: Callable[[], StreamTimer | None]) -> Answered:
-    vectors = client.embed([prompt])
+    # Every model takes 384 tokens of a text (wire reference 3.6): longer ones are cut up, as people do with documents.
+    pieces = [prompt[start : start + _PIECE] for start in range(0, len(prompt), _PIECE)]
+    vectors = client.embed(pieces)
     return Answered(vectors.attempts, vectors.usage)
 
 

@@ -95,7 +95,7 @@ TRAFFIC = (
         "dialect",
         "API family of Qianfan.",
         choices=INFERENCE_DIALECTS,
-        shown="text_generation; v2 for tools and embed",
+        shown="text_generation; v2 for mixed, tools and embed",
     ),
     Option("model", "Model to ask, for v1 and v2.", shown="the client's"),
     Option("prompt", "The one text to send."),

@@ -254,7 +254,7 @@ def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Pl
         given["arrivals"] = "trace" if "trace" in given else "poisson" if "rate" in given else "closed"
     for name in ("calibrate", "reconcile"):
         given[name] = not given.get(f"no_{name}", False)
-    given.setdefault("dialect", "v2" if scenario in {"tools", "embed"} else "text_generation")
+    given.setdefault("dialect", "v2" if scenario in {"mixed", "tools", "embed"} else "text_generation")
     given["slo"] = [slo.text for slo in _slos(given.get("slo", ()), given.get("slo_file"))]
     given |= {"host": host.rstrip("/"), "scenario": scenario}
     given.setdefault("spawn_rate", float(min(int(given.get("users", 10)), 100)))

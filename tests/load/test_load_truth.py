@@ -15,6 +15,8 @@ import time
 
 import pytest
 
+from mock_server import MockServer
+
 #: Seconds after the request at which each piece leaves. Everything but the words comes early, to mislead.
 HEADERS, EMPTY, FIRST, SECOND, THIRD = 0.0, 0.03, 0.12, 0.15, 0.21
 STREAMS = 3
@@ -107,3 +109,64 @@ def test_the_first_token_is_when_the_first_content_came(raw_server):
     assert took["itl"]["count"] == 2 * STREAMS
     assert took["tpot"]["p50"] == pytest.approx(45, abs=15)
     assert took["itl"]["mean"] == pytest.approx(45, abs=15)
+    assert took["first_chunk"]["min"] < 80  # the empty event, which came long before the content
+    # What other tools would have called it.
+    variants = data["variants"]
+    assert variants["ttft (Qianfan SDK)"]["min"] < 30
+    assert 30 <= variants["ttft (vLLM)"]["min"] < 80
+
+
+@pytest.fixture
+def mock():
+    with MockServer(seed=7, quota="none") as server:
+        yield server
+
+
+def load(server: MockServer, scenario: str, *arguments: str) -> tuple[int, dict]:
+    run = subprocess.run(
+        [sys.executable, "-m", "qfkit", "load", scenario, "--host", server.url, "--no-calibrate", "--json", *arguments],
+        env=os.environ | server.default_account.env(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stderr == ""
+    return run.returncode, json.loads(run.stdout)
+
+
+def test_p99_is_not_p98(mock):
+    """Of a hundred answers two are slow: p98 is quick, p99 and p99.9 are not."""
+    account = mock.default_account
+    account.stream(["x"], times=98).then.stream(["x"], ttft=0.3).then.stream(["x"], ttft=0.6)
+    code, report = load(mock, "stream", "--users", "1", "--run-time", "1m", "--max-requests", "100")
+    took = report["scenarios"]["stream"]["milliseconds"]["ttft"]
+    assert (code, took["count"]) == (0, 100)
+    assert took["p95"] < 200
+    assert 300 <= took["p99"] < 600 <= took["p99.9"] == took["max"]
+
+
+def test_calls_that_outlast_the_run_are_in_it(mock):
+    """Dropping what is under way at the end would drop the slowest: here all of them."""
+    mock.default_account.stream(["x", "y"], ttft=0.9, interval=0.2, times=1000)
+    code, report = load(mock, "stream", "--users", "3", "--run-time", "0.5s")
+    data = report["scenarios"]["stream"]
+    assert (code, data["ok"], data["cut_off"], report["reconciliation"]["seen"]) == (0, 3, 0, 3)
+    assert data["milliseconds"]["e2e"]["min"] >= 1100
+    assert sum(row["ok"] for row in data["timeline"] if row["second"] >= 0) == 3
+
+
+def test_failures_that_hide_behind_http_200_are_told_by_code_and_phase(mock):
+    account = mock.default_account
+    account.fail(18, times=2).then.stream(["a", "b", "c"], cut_after=1)
+    account.then.stream(["a", "b", "c"], error=336100, error_after=1).then.reply("ok", times=1000)
+    code, report = load(mock, "stream", "--dialect", "v1", "--users", "1", "--run-time", "1m", "--max-requests", "8")
+    data = report["scenarios"]["stream"]
+    found = {(row["status"], row["code"], row["what"], row["phase"]): row["calls"] for row in data["failures"]}
+    assert code == 1
+    assert (data["ok"], data["failed"], report["reconciliation"]["ok"]) == (3, 4, True)
+    assert {(status, code, phase): calls for (status, code, _, phase), calls in found.items()} == {
+        (200, 18, "body"): 2,
+        (200, None, "truncated"): 1,
+        (200, 336100, "mid-stream"): 1,
+    }
