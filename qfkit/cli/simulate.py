@@ -88,7 +88,7 @@ def command(
     stamina, tenacity-random, tenacity-jitter take attempts and their own options. retry_after=no ignores Retry-After.
     docs/simulation.md explains all of it.
     """
-    from qfkit.simulation import TooMuch, scenario, simulate
+    from qfkit.simulation import TooMuch, WorkerLost, scenario, simulate
     from qfkit.simulation.chart import draw
     from qfkit.simulation.policies import contenders
     from qfkit.simulation.report import page, render
@@ -115,7 +115,9 @@ def command(
             tell=None if as_json else lambda words: click.echo(words, err=True),
         )
     except TooMuch as error:
-        raise _Stopped(f"{error}: --max-attempts") from error
+        raise _Stopped(f"{error} (--max-attempts)") from error
+    except WorkerLost as error:
+        raise _Stopped(str(error)) from error
     if html is not None:
         html.write_text(page(comparison, shlex.join(["qfkit", *sys.argv[1:]])), "utf-8")
     if svg is not None:

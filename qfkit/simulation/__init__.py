@@ -2,7 +2,7 @@
 
 ``scenario`` says what is simulated, ``policies`` who contends, ``agenda`` what happens when, ``service`` what becomes
 of an attempt, ``run`` puts them together, ``measures`` and ``advice`` make something of it, ``report`` and ``chart``
-show it.
+show it; ``workers`` puts policies into processes.
 
 This room alone knows both ends of the wire: it needs the policy of the one and the quota of the other. Nothing is
 sent.
@@ -16,6 +16,7 @@ from qfkit.simulation.measures import Outcome, amplification, jain
 from qfkit.simulation.policies import Contender, LibraryPolicy, contender
 from qfkit.simulation.run import TooMuch
 from qfkit.simulation.scenario import SCENARIOS, Scenario, scenario
+from qfkit.simulation.workers import WorkerLost
 
 __all__ = [
     "SCENARIOS",
@@ -26,6 +27,7 @@ __all__ = [
     "Outcome",
     "Scenario",
     "TooMuch",
+    "WorkerLost",
     "amplification",
     "contender",
     "jain",

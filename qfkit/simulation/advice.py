@@ -1,5 +1,6 @@
-"""Which policy to take, and why: a rule of three lines, applied in words.
+"""Which policy to take, and why: a rule of four lines, applied in words.
 
+0. Where the service says how long to wait, whoever does not heed it is there for comparison only.
 1. Calls come first: whoever answers more than a point fewer of them than the best is out.
 2. After an outage, so is whoever takes more than a quarter longer than the soonest until calls are on time again (a
    second more is forgiven).
@@ -9,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,12 +38,19 @@ class Advice:
     text: str
 
 
-def advise(scenario: Scenario, outcomes: Sequence[Outcome]) -> Advice:
-    """What to take, of one or more."""
-    best = max(outcome.share for outcome in outcomes)
+def advise(scenario: Scenario, outcomes: Sequence[Outcome], deaf: Collection[str] = ()) -> Advice:
+    """What to take, of one or more.
+
+    Args:
+        scenario: what they were put into.
+        outcomes: of the policies.
+        deaf: labels of those that do not heed what the service says.
+    """
+    fit = [it for it in outcomes if it.label not in deaf] or outcomes
+    best = max(outcome.share for outcome in fit)
     if not best:
         return Advice(None, f"No policy gets any call answered. {_remedy(scenario)}")
-    able = _settling([it for it in outcomes if it.share >= best - _POINT])
+    able = _settling([it for it in fit if it.share >= best - _POINT])
     cheapest = min(_cost(it) for it in able)
     chosen = min((it for it in able if _cost(it) <= cheapest * _SAME), key=lambda it: it.peak)
     lines = [f"Recommended: {chosen.label}."]
@@ -51,7 +59,8 @@ def advise(scenario: Scenario, outcomes: Sequence[Outcome]) -> Advice:
         f"{_per_answer(chosen):.2f} attempts an answer, half of them within {_seconds(chosen.p50)} and 95 % within "
         f"{_seconds(chosen.p95)}{_recovers(chosen)}."
     )
-    lines += [_against(it, chosen) for it in outcomes if it is not chosen]
+    lines += [_against(it, chosen) for it in fit if it is not chosen]
+    lines += [f"{_against(it, chosen)} It does not heed Retry-After." for it in outcomes if it not in fit]
     if scenario.error_rate and not (scenario.outage or scenario.limits.limited):
         lines.append(
             "Errors by chance are no rarer after a wait, so waits bring nothing here. A service that fails under load "
@@ -86,7 +95,7 @@ def _against(other: Outcome, chosen: Outcome) -> str:
             f"not {_seconds(chosen.settled)}."
         )
     cost = _cost(other) / _cost(chosen)
-    if cost <= _SAME:
+    if 1 / _SAME <= cost <= _SAME:
         if other.peak > chosen.peak:
             return f"- {other.label}: as good, but up to {other.peak:,} attempts a second arrive, not {chosen.peak:,}."
         return f"- {other.label}: as good, within the lines drawn."
@@ -97,7 +106,7 @@ def _against(other: Outcome, chosen: Outcome) -> str:
 
 
 def _times(ratio: float, what: str) -> str:
-    return f"the same {what}" if 1 / _SAME <= ratio <= _SAME else f"{ratio:.2g} times the {what}"
+    return f"about the same {what}" if 0.95 <= ratio <= 1.05 else f"{ratio:.2g} times the {what}"
 
 
 def _best_of(chosen: Outcome, best: float) -> str:

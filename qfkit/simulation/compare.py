@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from typing import Any, Final
 
 from qfkit.client.retry import RetryPolicy
 from qfkit.clock import SYSTEM_CLOCK
 from qfkit.simulation.advice import Advice, advise
-from qfkit.simulation.measures import Outcome, measure
-from qfkit.simulation.policies import DEFAULTS, Contender, contenders
-from qfkit.simulation.run import MOST_ATTEMPTS, Run
+from qfkit.simulation.measures import Outcome
+from qfkit.simulation.policies import Contender, contenders, default
+from qfkit.simulation.run import MOST_ATTEMPTS
 from qfkit.simulation.scenario import Scenario
+from qfkit.simulation.workers import Task, share
 
 #: Below so many calls in all a second process costs more than it saves.
 _WORTH_A_PROCESS: Final = 50_000
+
+#: Real seconds between two words about a policy that takes long.
+_PATIENCE: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def simulate(
     scenario: Scenario,
     policies: Iterable[str | Contender] | Mapping[str, RetryPolicy] | None = None,
     *,
-    jobs: int | None = None,
+    jobs: int | None = 1,
     most_attempts: int = MOST_ATTEMPTS,
     tell: Callable[[str], None] | None = None,
 ) -> Comparison:
@@ -71,21 +73,30 @@ def simulate(
 
     Args:
         scenario: the situation, as from `scenario`.
-        policies: texts as `contender` reads them, or a `RetryPolicy` by name. None for those of `DEFAULTS`.
-        jobs: processes at once; None for as many as there are cores, and one where the work is small.
+        policies: texts as `contender` reads them, or a `RetryPolicy` by name. None for about ten that are in use.
+        jobs: processes at once; None for as many as there are cores, and one where the work is small. A program that
+            asks for more than one must be importable without running (``if __name__ == "__main__"``).
         most_attempts: of one policy; a simulation that needs more is stopped.
-        tell: is told, in words, of each policy that is done.
+        tell: is told, in words, how far it is, and of each policy that is done.
 
     Raises:
         ValueError: there is no such policy.
         TooMuch: one of them made more attempts than ``most_attempts``.
+        WorkerLost: a process died, of too little memory maybe.
     """
-    found = contenders(DEFAULTS.get(scenario.name, DEFAULTS["quota"]) if policies is None else policies)
+    found = contenders(default(scenario) if policies is None else policies)
     if jobs is None:
         worth = scenario.total * len(found) >= _WORTH_A_PROCESS
         jobs = min(len(found), os.cpu_count() or 1) if worth else 1
-    tasks = [(scenario, it, most_attempts) for it in found]
+    tasks = [Task(scenario, it, most_attempts) for it in found]
     done: dict[str, Outcome] = {}
+    told = SYSTEM_CLOCK.monotonic()
+
+    def progress(label: str, attempts: int, now: float) -> None:
+        nonlocal told
+        if tell is not None and SYSTEM_CLOCK.monotonic() - told >= _PATIENCE:
+            told = SYSTEM_CLOCK.monotonic()
+            tell(f"{label}: {attempts:,} attempts, {now:.4g} s simulated")
 
     def note(outcome: Outcome) -> None:
         done[outcome.label] = outcome
@@ -97,23 +108,9 @@ def simulate(
 
     if jobs == 1:
         for task in tasks:
-            note(_one(*task))
+            note(task.do(progress))
     else:
-        # Fresh interpreters: a fork would carry along whatever threads and locks the caller has.
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            futures = [pool.submit(_one, *task) for task in tasks]
-            try:
-                for future in as_completed(futures):
-                    note(future.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        share(tasks, jobs, note, progress)
     outcomes = [done[it.label] for it in found]
-    return Comparison(scenario, outcomes, advise(scenario, outcomes))
-
-
-def _one(scenario: Scenario, contender: Contender, most: int) -> Outcome:
-    start = SYSTEM_CLOCK.monotonic()
-    run = Run(scenario, contender, most=most)
-    run.go()
-    return measure(run, contender.label, SYSTEM_CLOCK.monotonic() - start)
+    deaf = {it.label for it in found if not it.heeds} if scenario.says_when else set()
+    return Comparison(scenario, outcomes, advise(scenario, outcomes, deaf))

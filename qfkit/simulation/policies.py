@@ -7,7 +7,7 @@ A policy is written as ``NAME`` or ``NAME:option=value,option=value``. The names
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from random import Random
@@ -18,6 +18,7 @@ from qfkit.client.budget import Purse, RetryBudget
 from qfkit.client.exceptions import APIError, ConfigurationError, QianfanError
 from qfkit.client.retry import Decision, RetryPolicy
 from qfkit.grading.schedules import SCHEDULES, Declared, named
+from qfkit.simulation.scenario import Scenario
 
 
 class Policy(Protocol):
@@ -109,6 +110,11 @@ class Contender:
     policy: Policy
     honours: bool = True
 
+    @property
+    def heeds(self) -> bool:
+        """Whether it waits as long as the service asks."""
+        return self.honours and not (isinstance(self.policy, LibraryPolicy) and not self.policy.retry_after)
+
 
 #: Name -> the `RetryPolicy` that it is, unless options change it. Attempts are many enough to tell the waits apart.
 OURS: Final[Mapping[str, RetryPolicy]] = MappingProxyType(
@@ -142,8 +148,8 @@ _DEAF: Final = "retry_after=no"
 _AWS: Final = "cap=2,attempts=100000,max_total=none"
 _LIBRARIES: Final = ("qfkit", "qianfan", "openai", "urllib3:backoff_factor=0.5")
 
-#: What is compared when nobody says what, by scenario; those of `quota` for any other. There, each kind of
-#: wait comes with and without heed of ``Retry-After``.
+#: What is compared when nobody says what, by scenario. The kinds of jitter differ in a
+#: quota only where its refusals do not say when to come back, or nobody heeds it.
 DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "quota": (
@@ -153,7 +159,7 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "outage": (
             *("none", "fixed", "exponential", "full", "equal", "decorrelated"),
-            *(f"full:{_DEAF}", "full:budget=0.2"),
+            "full:budget=0.2",
             *_LIBRARIES,
         ),
         "errors": ("none", "immediate", "fixed", "exponential", "full", "equal", "decorrelated", *_LIBRARIES),
@@ -164,6 +170,14 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
     }
 )
+
+
+def default(scenario: Scenario) -> Sequence[str]:
+    """What to compare in a scenario when nobody says what."""
+    if scenario.name == "quota" and scenario.says_when:
+        return DEFAULTS["quota"]
+    return DEFAULTS[scenario.name if scenario.name in {"outage", "contention"} else "errors"]
+
 
 _NUMBERS: Final = ("attempts", "base", "factor", "cap", "retry_after_ceiling", "max_total", "budget", "reserve")
 _FLAG: Final[Mapping[str, bool]] = MappingProxyType({"yes": True, "no": False})

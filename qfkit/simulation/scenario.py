@@ -110,6 +110,11 @@ class Scenario:
         return self.clients * self.calls if self.rate is None else math.floor(self.rate * self.duration + 1e-9)
 
     @property
+    def says_when(self) -> bool:
+        """Whether a refusal comes with ``Retry-After``. Of v1 and v2 nobody has seen it (wire reference 6)."""
+        return self.dialect == "text_generation" and self.limits.limited
+
+    @property
     def outage_end(self) -> float:
         """When the fault is over."""
         return self.outage_at + self.outage

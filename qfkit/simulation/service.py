@@ -98,8 +98,7 @@ class Service:
             if spec is None:
                 raise LookupError(f"the error table of {dialect} has no row for {refused.kind}")
             error = self._errors[refused.kind] = _error_of(spec)
-        # Of v1 and v2 nobody has seen a Retry-After (wire reference 6), and the mock sends none.
-        asked = refused.retry_after if dialect == "text_generation" else None
+        asked = refused.retry_after if self._scenario.says_when else None
         return Failure(error, asked, refused=True)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from mock_server.quota import Limits
 from qfkit import RetryBudget, RetryPolicy
-from qfkit.simulation import TooMuch, contender, jain, scenario, simulate
+from qfkit.simulation import TooMuch, WorkerLost, contender, jain, scenario, simulate
 from qfkit.simulation.agenda import Agenda
 from qfkit.simulation.measures import Curve, Rush, quantile
 from qfkit.simulation.policies import Contender
@@ -155,12 +157,35 @@ def test_the_same_seed_gives_the_same_figures(situation, policy):
     assert first | {"wall": 0} == second | {"wall": 0}
 
 
-def test_processes_change_nothing():
-    situation, names = scenario("outage", duration=40), ["full", "full:budget=0.2", "openai"]
-    alone, together = (simulate(situation, names, jobs=jobs).to_dict() for jobs in (1, 2))
-    for one in (*alone["policies"], *together["policies"]):
-        one["wall"] = 0
-    assert alone == together
+class TestProcesses:
+    def test_they_change_nothing(self):
+        situation, names = scenario("outage", duration=40), ["full", "full:budget=0.2", "openai"]
+        alone, together = (simulate(situation, names, jobs=jobs).to_dict() for jobs in (1, 2))
+        for one in (*alone["policies"], *together["policies"]):
+            one["wall"] = 0
+        assert alone == together
+
+    def test_one_that_is_stopped_stops_all(self):
+        with pytest.raises(TooMuch, match="(full|equal): stopped after 500 attempts"):
+            simulate(scenario("quota"), ["full", "equal"], jobs=2, most_attempts=500)
+        assert multiprocessing.active_children() == []
+
+    def test_one_that_dies_is_told(self):
+        class Dies:
+            def __reduce__(self):
+                return os._exit, (9,)
+
+        with pytest.raises(WorkerLost, match="exit code 9 before its work was done; if memory ran out"):
+            simulate(scenario("quota"), [Contender("dies", Dies()), contender("none")], jobs=2)
+        assert multiprocessing.active_children() == []
+
+    def test_progress_comes_through(self, monkeypatch):
+        monkeypatch.setattr("qfkit.simulation.compare._PATIENCE", 0.0)
+        situation = scenario("quota", clients=20_000, limits=Limits(qps=1))
+        words: list[str] = []
+        simulate(situation, ["full:attempts=4"], jobs=2, tell=words.append)
+        assert words[0].startswith("full:attempts=4: 65,536 attempts, ")
+        assert words[-1].startswith("1/1 full:attempts=4: ")
 
 
 def test_another_seed_gives_others():

@@ -10,11 +10,10 @@ policies = {
     "patient": RetryPolicy(attempts=10, base=1, cap=10, jitter="full"),
 }
 
-if __name__ == "__main__":  # what uses more than one process must be importable
-    found = simulate(rush, policies)
-    for outcome in found.outcomes:
-        print(f"{outcome.label}: {outcome.share:.0%} answered, {outcome.attempts_per_answer:.1f} attempts an answer")
-    print(found.advice.text)
-    assert found["ours"].share < 0.6
-    assert found["patient"].share > 0.95
-    assert found.advice.label == "patient"
+found = simulate(rush, policies)
+for outcome in found.outcomes:
+    print(f"{outcome.label}: {outcome.share:.0%} answered, {outcome.attempts_per_answer:.1f} attempts an answer")
+print(found.advice.text)
+assert found["ours"].share < 0.6
+assert found["patient"].share > 0.95
+assert found.advice.label == "patient"
