@@ -28,6 +28,8 @@ _GUARD = pytest.StashKey["Guard"]()
 _SINCE = pytest.StashKey["tuple[MockServer, int]"]()
 #: The test has failed for what `strict` found, and need not hear it twice.
 _TOLD = pytest.StashKey[bool]()
+#: Something of the test has failed, be it a subtest.
+_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -116,7 +118,8 @@ def qianfan_mock(qianfan_server: MockServer, request: pytest.FixtureRequest) -> 
         return
     seen, account = qianfan_server.state.journal.count, qianfan_server.account()
     stash = request.node.stash
-    stash[_ACCOUNT], stash[_SINCE], stash[_TOLD] = account, (qianfan_server, seen), False
+    stash[_ACCOUNT], stash[_SINCE] = account, (qianfan_server, seen)
+    stash[_TOLD] = stash[_FAILED] = False
     yield account
 
 
@@ -215,7 +218,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     watch = item.stash.get(_GUARD, None)
     if watch is not None and watch.refused:
         raise watch.refused[0]
-    if found := _unplayed(item, options.of_test(item, "strict")):
+    if not item.stash.get(_FAILED, False) and (found := _unplayed(item, options.of_test(item, "strict"))):
         from qfkit.testing.strict import failure  # noqa: PLC0415 - for the unlucky
 
         item.stash[_TOLD] = True
@@ -241,6 +244,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if account is not None and report.failed:
         from qfkit.testing.reporting import TITLE, Seen, section  # noqa: PLC0415 - for the unlucky
 
+        item.stash[_FAILED] = True
         server, since = item.stash[_SINCE]
         seen = Seen(server, account, since, lambda: [] if item.stash[_TOLD] else _unplayed(item, "script"))
         report.sections.append((TITLE, section(seen, call.excinfo.value if call.excinfo else None)))

@@ -140,6 +140,36 @@ def test_tests_that_do_not_fail_with_step_line_near_miss_and_what_relaxes_them(p
     assert "never met: fail 18 x1\n    scripted at test_it.py:32: qianfan_mock.fail(18)" in own
 
 
+@pytest.mark.skipif(not hasattr(pytest, "Subtests"), reason="pytest 8 has no subtests")
+def test_a_failed_subtest_is_the_one_error(pytester: pytest.Pytester):
+    pytester.makepyfile("""
+        def test_it(qianfan_mock, subtests):
+            with subtests.test("a"):
+                qianfan_mock.fail(18)
+                assert 1 == 2
+    """)
+    out = pytester.runpytest_inprocess().stdout
+    out.fnmatch_lines(["E   *assert 1 == 2", "never met: fail 18 x1"])
+    out.no_fnmatch_line("strict: *")
+
+
+def test_a_test_that_is_run_again_is_strict_again(pytester: pytest.Pytester):
+    pytester.makeconftest("""
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for _ in range(2):
+                for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                    item.ihook.pytest_runtest_logreport(report=report)
+            return True
+    """)
+    pytester.makepyfile("""
+        def test_it(qianfan_mock):
+            qianfan_mock.fail(18)
+    """)
+    pytester.runpytest_inprocess().assert_outcomes(failed=2)
+
+
 @pytest.mark.parametrize(
     ("ini", "line", "failed"),
     [
