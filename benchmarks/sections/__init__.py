@@ -16,6 +16,7 @@ SECTIONS = {
     "memory": "memory.run",
     "start": "start.run",
     "client": "client.run",
+    "loadtool": "loadtool.run",
     "growth": "growth.run",
     "stages": "stages.run",
 }
