@@ -30,7 +30,7 @@ def _results(slo: Slo, report: Report) -> Iterator[Result]:
         return
     mine = {name: data for name, data in scenarios.items() if slo.is_for(name)}
     if slo.of_call:
-        yield from (_part_of_goodput(slo, name, data) for name, data in mine.items())
+        yield _part_of_goodput(slo, mine)
         return
     measured = {name: data for name, data in mine.items() if value_of(slo, data) is not None}
     if not measured:
@@ -64,10 +64,11 @@ def _judged(slo: Slo, scenario: str | None, data: Report) -> Result:
     return _result(slo, scenario, value, limit, ok=ok, why=_why(slo, value, limit, data, ok=ok))
 
 
-def _part_of_goodput(slo: Slo, scenario: str, data: Report) -> Result:
-    share = (data.get("goodput") or {}).get("share")
-    met = "" if share is None else f"; {share:.1%} of the calls met all that is asked of one"
-    return _result(slo, scenario, None, slo.limit, ok=None, why=f"says what a good call is{met}")
+def _part_of_goodput(slo: Slo, scenarios: Mapping[str, Report]) -> Result:
+    good = sum(data["goodput"]["good"] for data in scenarios.values())
+    calls = sum(data["calls"] for data in scenarios.values())
+    met = f"; {good / calls:.1%} of the calls met all that is asked of one" if calls else ""
+    return _result(slo, slo.scenario, None, slo.limit, ok=None, why=f"says what a good call is{met}")
 
 
 def _result(

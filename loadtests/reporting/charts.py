@@ -151,7 +151,10 @@ def histogram(
         at = _x(x, mark.value)
         parts.append(f'<line class="mark" x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{_TOP + _TALL}"/>')
         if at - edge > 34:  # else the names would lie over each other: the table has the numbers
-            parts.append(f'<text class="name" x="{at + 3:.1f}" y="{_TOP + 9}">{escape(mark.name)}</text>')
+            side = 'text-anchor="end"' if at > WIDTH - _RIGHT - 30 else ""
+            parts.append(
+                f'<text class="name" x="{at + (-3 if side else 3):.1f}" y="{_TOP + 9}" {side}>{escape(mark.name)}</text>'
+            )
             edge = at
     return Chart(head.title, _svg(head, parts), (), note)
 

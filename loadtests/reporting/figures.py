@@ -200,12 +200,13 @@ def _bars(cells: Sequence[Sequence[int]]) -> list[Bar]:
     """Cells put together into bars of equal width on a logarithmic axis, in milliseconds."""
     low = log(max(cells[0][0], 1) / 1000)
     high = log((cells[-1][1] + 1) / 1000)
-    count = max(1, min(_BARS, ceil((high - low) / _NARROWEST)))
+    values = sum(count for *_, count in cells)
+    count = max(1, min(_BARS, ceil((high - low) / _NARROWEST), max(12, round(3 * values**0.5))))
     width = (high - low) / count
     heights = [0] * count
-    for start, end, values in cells:
+    for start, end, held in cells:
         middle = log(max((start + end + 1) / 2, 1) / 1000)
-        heights[min(int((middle - low) / width), count - 1)] += values
+        heights[min(int((middle - low) / width), count - 1)] += held
     edges = [exp(low + width * index) for index in range(count + 1)]
     return [
         Bar(left, right, height, f"{in_ms(left)} to {in_ms(right)}: {height}")

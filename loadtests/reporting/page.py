@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -36,7 +37,7 @@ def page(report: Data) -> str:
     ending = report.get("exit") or {"code": None, "why": "the run has not ended", "reasons": []}
     return _TEMPLATES.get_template("page.html").render(
         report=report,
-        names=", ".join(report["scenarios"]) or "nothing",
+        names=_names(list(report["scenarios"])),
         ending=ending,
         grade={0: "good", 1: "bad"}.get(ending["code"], "doubt"),
         scenarios=scenarios,
@@ -48,6 +49,12 @@ def page(report: Data) -> str:
         columns=_COLUMNS,
         data=_embedded(report),
     )
+
+
+def _names(scenarios: Sequence[str]) -> str:
+    if len(scenarios) > 3:
+        return f"{', '.join(scenarios[:2])} and {len(scenarios) - 2} more"
+    return ", ".join(scenarios) or "nothing"
 
 
 def data_of(text: str) -> Any:

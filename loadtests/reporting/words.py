@@ -154,11 +154,12 @@ def reconciliation_line(report: Data) -> str | None:
     found = report.get("reconciliation")
     if not found:
         return None
-    names = ("planned", "sent", "recorded", "seen")
-    counts = [f"{name} {found[name]}" for name in names if found.get(name) is not None]
-    if found["ok"]:
-        return " = ".join(counts)
-    return f"{', '.join(counts)}: DIFFER: {'; '.join(found['differences'])}"
+    if not found["ok"]:
+        return f"NO: {'; '.join(found['differences'])}"
+    refused = f" ({found['unconnected']} found no connection)" if found.get("unconnected") else ""
+    seen = "not seen by a mock" if found["seen"] is None else f"= seen by the server {found['seen']}"
+    calls = f"calls planned {found['planned']} = recorded {found['calls']}"
+    return f"{calls}; requests sent {found['sent']}{refused} = recorded {found['recorded']} {seen}"
 
 
 def section_lines(name: str, section: Data | None) -> Iterator[str]:

@@ -79,8 +79,8 @@ def full_report(seconds: int = 60) -> dict[str, Any]:
             "at_load": {"ttft_p50_error_ms": 1.9, "itl_p50_error_ms": 0.3}, "ok": True, "line_ms": 5,
         },
         reconciliation={
-            "planned": len(samples), "sent": len(samples), "recorded": len(samples), "seen": len(samples), "ok": True,
-            "differences": [],
+            "planned": len(samples), "calls": len(samples), "sent": 1329, "recorded": 1329, "seen": 1329,
+            "unconnected": 0, "ok": True, "differences": [],
         },
         verdict={"ok": True},
         backoff={

@@ -132,7 +132,7 @@ def test_the_numbers_are_those_of_the_table(whole):
         "MISSED",
         "ttft.p95 was 533 ms",
         "533",
-        "planned 1228 = sent 1228",
+        "seen by the server 1329",
     ):
         assert words in text
 
