@@ -151,9 +151,9 @@ def histogram(
         at = _x(x, mark.value)
         parts.append(f'<line class="mark" x1="{at:.1f}" y1="{_TOP}" x2="{at:.1f}" y2="{_TOP + _TALL}"/>')
         if at - edge > 34:  # else the names would lie over each other: the table has the numbers
-            side = 'text-anchor="end"' if at > WIDTH - _RIGHT - 30 else ""
+            anchor, place = ("end", at - 3) if at > WIDTH - _RIGHT - 30 else ("start", at + 3)
             parts.append(
-                f'<text class="name" x="{at + (-3 if side else 3):.1f}" y="{_TOP + 9}" {side}>{escape(mark.name)}</text>'
+                f'<text class="name" x="{place:.1f}" y="{_TOP + 9}" text-anchor="{anchor}">{escape(mark.name)}</text>'
             )
             edge = at
     return Chart(head.title, _svg(head, parts), (), note)
