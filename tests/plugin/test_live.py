@@ -122,10 +122,6 @@ SKIPPED = """
     def test_journal(qianfan_intercept):
         assert not qianfan_intercept.requests
 
-    @pytest.fixture
-    def qianfan_clock():
-        yield
-
     def test_time(qianfan_client, qianfan_clock):
         qianfan_client.chat("?")
 
