@@ -47,7 +47,7 @@ def _token_storm(case: Case) -> list[Evidence]:
         burst = [one for one in fetches[start:] if one.began - first.began <= _STORM_SECONDS]
         near = (first.began - _STORM_SECONDS, burst[-1].began)
         expiries = len({one.token for one in stale if near[0] <= one.began <= near[1]})
-        if len(burst) >= max(1.0, case.limits.storm * expiries):
+        if len(burst) >= max(1.0, case.limits.storm * max(1, expiries)):
             text = f"{len(burst)} fetches within {burst[-1].began - first.began:.3g} s, from {case.at(first)} on"
             found.append(Evidence(text, tuple(one.number for one in burst)))
             start += len(burst)

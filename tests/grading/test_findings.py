@@ -244,6 +244,16 @@ def test_every_code_has_a_bad_client():
     assert set(BAD) | informing | {"lockstep", "schedule-broken"} == set(CODES)
 
 
+def test_one_fetch_long_after_a_token_has_ended_is_no_storm():
+    trace = Trace()
+    trace.fetch()
+    trace.call(["stale", "v1 ok"], [0.0], "before", token="a")
+    trace.now += 60.0
+    trace.fetch()
+    trace.ask("v1 ok", "after", token="b")
+    assert "token-storm" not in grade(trace.seen).codes
+
+
 def test_a_schedule_that_is_not_kept_is_the_only_finding():
     trace, random = Trace(), Random(1)
     for number in range(8):

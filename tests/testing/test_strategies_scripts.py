@@ -33,7 +33,7 @@ def fresh() -> AccountHandle:
 scripts = st.one_of([error_scripts(each) | fault_scripts(each, hangs=True) for each in INFERENCE_DIALECTS])
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(scripts)
 def test_a_script_is_the_same_applied_pasted_and_as_data(script):
     applied, pasted, played = script.apply(fresh()), fresh(), fresh()
@@ -44,7 +44,7 @@ def test_a_script_is_the_same_applied_pasted_and_as_data(script):
 
 
 @pytest.mark.parametrize("dialect", INFERENCE_DIALECTS)
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(st.data())
 def test_an_error_script_is_what_its_requests_meet(dialect, data):
     script = data.draw(error_scripts(dialect, retryable=True, answered=True, max_failures=2))
@@ -89,7 +89,7 @@ def read(dialect: str, step: Step) -> str:
     return "".join(chunk.text for chunk in chunks)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(harmless_options(max_seconds=0.1), st.lists(st.text(max_size=5), min_size=1, max_size=3), DIALECTS)
 def test_what_is_harmless_changes_nothing_that_is_said(options, said, dialect):
     said = [piece.encode("utf-8", "ignore").decode() for piece in said]
@@ -102,7 +102,7 @@ def test_what_is_harmless_changes_nothing_that_is_said(options, said, dialect):
         assert len(events) == len(said) + 2
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(faults("v1") | faults("v2"))
 def test_what_breaks_an_answer_is_not_called_harmless(step):
     bad = {"stall"} & set(step.options)
@@ -129,7 +129,7 @@ def test_every_option_of_a_stream_is_drawn_or_left_out_for_a_reason():
 def test_every_option_of_a_whole_fault_is_drawn(kind):
     drawn: set[str] = set()
 
-    @settings(max_examples=60, database=None)
+    @settings(max_examples=30, database=None)
     @given(faults(only=[kind], hangs=True, max_seconds=0.5))
     def look(step):
         assert (step.method, step.said) == ("fault", kind)
@@ -139,7 +139,7 @@ def test_every_option_of_a_whole_fault_is_drawn(kind):
     assert drawn == {each.name for each in fields(FAULTS[kind])}
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(faults(max_seconds=0.02))
 def test_faults_end_by_themselves_and_soon(step):
     reply = answered("v2", step.apply, stream=True)
