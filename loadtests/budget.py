@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from loadtests.plan import PlanError
+from loadtests.spelling import PlanError
 
 #: Requests a second that the service documents for an application (text_generation).
 DOCUMENTED_QPS = 100.0

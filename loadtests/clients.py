@@ -19,9 +19,9 @@ from typing import Any, NamedTuple, Protocol
 import requests
 
 from loadtests.outcomes import attempted
-from loadtests.plan import PlanError
 from loadtests.samples import Attempted, Kind, Outcome, Phase, Sample
-from loadtests.watching import Request, Watch
+from loadtests.spelling import PlanError
+from loadtests.watching import Request, Watch, install
 from qfkit.client import Client, QianfanError, RateLimits, RetryPolicy
 from qfkit.protocol.dialects import InferenceDialect
 
@@ -257,6 +257,18 @@ def factory_of(name: str) -> Factory:
     return factory
 
 
+def ready(name: str) -> None:
+    """Make this process ready for a client, before anything is measured: import it, and put the watch at its doors.
+
+    Raises:
+        PlanError: as `factory_of`.
+    """
+    factory_of(name)
+    if name in CLIENTS:
+        importlib.import_module(CLIENTS[name][1])
+    install()
+
+
 # One call
 
 
@@ -312,7 +324,7 @@ class Call:
         if told:
             ours = self.error if isinstance(self.error, QianfanError) else None
             sends = [(now - (end - request.sent), request.connected) for request in attempts]
-            found = attempted(told, ours, began=began, sends=sends)
+            found = attempted(told, ours, began=now - (end - self._start), sends=sends)
         else:
             found = seen_attempts(attempts, self.error, end=end, wall=now)
         said = self._said

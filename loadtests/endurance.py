@@ -6,6 +6,7 @@ filled. What grows after that by more than a tenth, steadily (`loadtests.steady`
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ _MB = 1e6
 
 def resident(pid: int) -> float | None:
     """Memory that a process holds, in bytes; None when it is gone, or cannot be seen."""
-    import psutil  # noqa: PLC0415 - comes with Locust
+    psutil = importlib.import_module("psutil")  # comes with Locust
 
     try:
         return float(psutil.Process(pid).memory_info().rss)
@@ -30,15 +31,27 @@ def resident(pid: int) -> float | None:
         return None
 
 
+def cpu_seconds(pid: int | None) -> float | None:
+    """Processor time that a process has used; None when it is gone, or cannot be seen."""
+    psutil = importlib.import_module("psutil")
+    if pid is None:
+        return None
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return None
+    return float(times.user + times.system)
+
+
 def listens(port: int) -> int | None:
     """The process of this machine that listens on a port; None when none is known."""
-    import psutil  # noqa: PLC0415
+    psutil = importlib.import_module("psutil")
 
     try:
         found = psutil.net_connections("tcp")
     except psutil.Error:  # some systems ask for a privilege
         return None
-    return next((one.pid for one in found if one.status == psutil.CONN_LISTEN and one.laddr.port == port), None)
+    return next((int(one.pid) for one in found if one.status == psutil.CONN_LISTEN and one.laddr.port == port), None)
 
 
 def interval(run_time: float | None) -> float:

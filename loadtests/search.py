@@ -113,12 +113,12 @@ def limited_by(failed: Signs, easy: Signs | None) -> tuple[Limit, str]:
         failed: of the step that failed.
         easy: of the first step that held, to compare with; None when none did.
     """
+    if failed.refused > failed.failed and failed.refused > 0:
+        return "quota", f"{failed.refused:.0%} of all attempts were refused by a quota"
     if failed.busy >= BUSY:
         return "client", f"the load generator used {failed.busy:.0%} of a core: take more --workers"
     if failed.late >= max(_LATE, _LATE_SHARE * failed.latency):
         return "client", f"calls left up to {failed.late * 1e3:.0f} ms after their time (p99): take more --workers"
-    if failed.refused > failed.failed and failed.refused > 0:
-        return "quota", f"{failed.refused:.0%} of all attempts were refused by a quota"
     if failed.failed > 0:
         return "server", f"{failed.failed:.0%} of all attempts failed"
     if failed.server_busy is not None and failed.server_busy >= BUSY:
@@ -153,15 +153,10 @@ def steady(trends: Mapping[str, Trend]) -> dict[str, Any]:
 def ceiling_lines(section: Mapping[str, Any]) -> Iterator[str]:
     """What a person should read of the section."""
     for step in section["steps"]:
-        slos = ", ".join(f"{one['slo']} ({one['value']})" for one in step["slos"] if not one["ok"])
-        why = (
-            "holds"
-            if step["ok"]
-            else f"fails: {slos}"
-            if slos
-            else f"fails: {', '.join(step['steady']['growing'])} grows"
-        )
-        yield f"{step['rate']:.1f} calls/s: {why}"
+        wrong = [f"{one['slo']}: {one['why']}" for one in step["slos"] if not one["ok"]]
+        wrong += [f"{name} grow while it lasts" for name in step["steady"]["growing"]]
+        wrong += step["limits_reached"]
+        yield f"{step['rate']:.1f} calls/s: {'; '.join(wrong) or 'holds'}"
     if section["ceiling_rate"] is None:
         yield "no rate held: begin lower, with --rate"
     else:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.budget import DOCUMENTED_QPS, LONGEST, PRICES, Budget, Pace, Price, Purse, Spent, given_price, price_of
-from loadtests.plan import PlanError
+from loadtests.spelling import PlanError
 
 
 class TestPrices:

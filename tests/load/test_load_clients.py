@@ -16,8 +16,8 @@ import requests
 import urllib3
 
 from loadtests.clients import CLIENTS, Call, Said, Setting, describe, factory_of
-from loadtests.plan import PlanError
 from loadtests.session import BudgetSpent
+from loadtests.spelling import PlanError
 from loadtests.watching import install, watch
 from mock_server import MockServer
 

@@ -66,6 +66,7 @@ class TestLimit:
             (EASY._replace(busy=0.95, latency=0.5), "client", "used 95% of a core: take more --workers"),
             (EASY._replace(late=0.4, latency=0.5), "client", "up to 400 ms after their time"),
             (EASY._replace(refused=0.3, failed=0.01), "quota", "30% of all attempts were refused"),
+            (EASY._replace(refused=0.3, busy=0.99, late=0.4), "quota", "30% of all attempts were refused"),
             (EASY._replace(failed=0.2), "server", "20% of all attempts failed"),
             (EASY._replace(server_busy=0.99, latency=0.5), "server", "the mock used 99% of a core"),
             (EASY._replace(latency=0.110, served=0.108), "server", "100% of the growth"),
@@ -94,14 +95,15 @@ def test_a_step_is_steady_when_nothing_grows():
 
 
 def test_lines_for_people():
-    good = {"rate": 10.0, "ok": True, "slos": [], "steady": {"growing": []}}
-    slow = {**good, "rate": 40.0, "ok": False, "slos": [{"slo": "ttft.p95<500ms", "value": "812 ms", "ok": False}]}
-    grows = {**good, "rate": 20.0, "ok": False, "steady": {"growing": ["in_flight"]}}
+    good = {"rate": 10.0, "ok": True, "slos": [], "steady": {"growing": []}, "limits_reached": []}
+    missed = {"slo": "ttft.p95<500ms", "why": "it was 812 ms", "ok": False}
+    slow = {**good, "rate": 40.0, "ok": False, "slos": [missed]}
+    grows = {**good, "rate": 20.0, "ok": False, "steady": {"growing": ["calls under way"]}}
     section = {"steps": [good, slow, grows], "ceiling_rate": 10.0, "limited_by": "server", "why": "it is slow"}
     assert list(ceiling_lines(section)) == [
         "10.0 calls/s: holds",
-        "40.0 calls/s: fails: ttft.p95<500ms (812 ms)",
-        "20.0 calls/s: fails: in_flight grows",
+        "40.0 calls/s: ttft.p95<500ms: it was 812 ms",
+        "20.0 calls/s: calls under way grow while it lasts",
         "ceiling: 10.0 calls/s",
         "limited by the server: it is slow",
     ]
