@@ -6,7 +6,6 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from random import Random
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,15 +16,12 @@ from mock_server.delivery import Reply, Write
 from mock_server.faults.stream import Stream, stream_reply
 from mock_server.pacing import Pace
 from mock_server.saying import Call, Said, say
-from mock_server.scenario import Answer
+from mock_server.scenario import Answer, Custom
 from qfkit.protocol.dialects import Route
 from qfkit.protocol.errors import ErrorSpec, envelope, translate
 from qfkit.protocol.messages import Json
 from qfkit.protocol.models import v2_model_objects
 from qfkit.protocol.tokens import estimate
-
-if TYPE_CHECKING:
-    from mock_server.faults.whole import Fault
 
 JSON = "application/json; charset=utf-8"
 SSE = "text/event-stream; charset=utf-8"
@@ -40,7 +36,7 @@ _BLANKS: dict[tuple[Route, Asked, Said], list[bytes]] = {}
 _MOST_BLANKS = 512
 
 
-def build(call: Call, action: Answer | Fault) -> Reply:
+def build(call: Call, action: Answer | Custom) -> Reply:
     """The answer to a valid request, as the service would send it, or as a fault makes of it."""
     builder = _BUILDERS[call.route.dialect, call.route.operation]
     if isinstance(action, Answer):

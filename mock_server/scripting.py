@@ -11,7 +11,7 @@ from mock_server.answers.kinds import Answerer, Computed, Corpus, Echo, read_tex
 from mock_server.answers.kinds import Sequence as Texts
 from mock_server.answers.refusals import refusal
 from mock_server.answers.tools import CallTool
-from mock_server.scenario import Action, Answer, Failure, RetryAfter, Times, answer, stream
+from mock_server.scenario import Action, Answer, Custom, Failure, RetryAfter, Times, answer, stream
 from mock_server.scenario.data import Loop, step_of
 
 if TYPE_CHECKING:
@@ -306,6 +306,25 @@ class Scripting(ABC):
         from mock_server.faults.whole import fault_of  # noqa: PLC0415 - most who start a mock break nothing
 
         self._queue(fault_of(kind, options), times, enter)
+        return self
+
+    def step(self, action: Custom, *, times: Times | None = None, enter: str | None = None) -> Self:
+        """Queue a step of your own, for bytes that no other step sends.
+
+        Args:
+            action: its ``apply(ordinary)`` returns the `mock_server.delivery.Reply` to one request; its ``describe()``
+                a few words for the journal. It runs on the mock's own thread, and must not take its time.
+            times: how many requests meet it, from 1, or ``"forever"``. Left out: one, but the last step of a rule
+                stays for ever.
+            enter: the state that the account is in after the last of them.
+
+        Raises:
+            TypeError: it has no such methods.
+        """
+        for name in ("apply", "describe"):
+            if not callable(getattr(action, name, None)):
+                raise TypeError(f"step() takes an object with apply(ordinary) and describe(); {action!r} has no {name}")
+        self._queue(action, times, enter)
         return self
 
     def play(self, steps: Sequence[Mapping[str, Any]]) -> Self:

@@ -5,13 +5,25 @@ from __future__ import annotations
 from mock_server.scenario.rules import Rule, rule_of
 from mock_server.scenario.scenario import REFUSED, Scenario
 from mock_server.scenario.script import Script, Taken, Waiting
-from mock_server.scenario.steps import DEFAULT, Action, Answer, Failure, RetryAfter, Times, answer, pieces_of, stream
+from mock_server.scenario.steps import (
+    DEFAULT,
+    Action,
+    Answer,
+    Custom,
+    Failure,
+    RetryAfter,
+    Times,
+    answer,
+    pieces_of,
+    stream,
+)
 
 __all__ = [
     "DEFAULT",
     "REFUSED",
     "Action",
     "Answer",
+    "Custom",
     "Failure",
     "RetryAfter",
     "Rule",

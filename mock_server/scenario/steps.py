@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from email.utils import format_datetime
 from math import ceil
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from mock_server.answers.beside import NOTHING, Beside
 from mock_server.answers.source import Source
@@ -17,7 +17,7 @@ from mock_server.faults.stream import PLAIN, Delivery
 from qfkit.protocol.errors import translate
 
 if TYPE_CHECKING:
-    from mock_server.faults.whole import Fault
+    from mock_server.delivery import Reply
 
 RetryAfter: TypeAlias = float | str | datetime
 
@@ -116,7 +116,23 @@ class Failure:
         return headers
 
 
-Action: TypeAlias = "Answer | Failure | Fault"
+class Custom(Protocol):
+    """A step that makes the whole answer itself: a `Fault`, or one of the caller's own."""
+
+    def apply(self, ordinary: Callable[[str | None], Reply]) -> Reply:
+        """The answer to one request.
+
+        Args:
+            ordinary: makes the answer that would be given without the step; its text, or None for a made-up one.
+        """
+        ...
+
+    def describe(self) -> str:
+        """A few words for the journal."""
+        ...
+
+
+Action: TypeAlias = Answer | Failure | Custom
 
 #: What a request gets when no step is waiting.
 DEFAULT = Answer()

@@ -8,9 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mock_server.core import handle
+from mock_server.delivery import Reply, Write
 from mock_server.faults.whole import fault_of
+from mock_server.handle import AccountHandle
 from mock_server.pacing import Pace
 from mock_server.scenario import Answer, Failure, Script, answer, pieces_of, stream
+from mock_server.settings import build
+from mock_server.state import State
+from qfkit.protocol.credentials import Credentials
+from qfkit.protocol.http import HttpRequest
 
 
 @given(st.lists(st.tuples(st.sampled_from([18, 336100, 500]), st.integers(1, 20)), max_size=5))
@@ -106,3 +113,35 @@ def test_a_text_is_cut_when_it_is_queued():
         stream(["春", "江"], {"chunk": "word"})
     with pytest.raises(ValueError, match="a tool call is"):
         answer(None, {"tool_calls": [{"arguments": {}}]})
+
+
+class _Teapot:
+    def apply(self, ordinary):
+        return Reply(418, [("Content-Type", "text/plain")], (Write(0.0, ordinary("茶").content[:1]),))
+
+    def describe(self):
+        return "teapot"
+
+
+def test_a_step_of_ones_own_makes_the_whole_answer():
+    state = State(build({}))
+    account = AccountHandle(state.add_account(Credentials()), state, "http://127.0.0.1:1")
+    account.step(_Teapot(), times=2).then.reply("好")
+    assert account.waiting == ["teapot x2", "reply '好' x1"]
+    key = account.credentials.bearer_token
+    request = HttpRequest(
+        "POST",
+        "/v2/chat/completions",
+        [("Authorization", f"Bearer {key}")],
+        b'{"model":"ernie-4.0-8k","messages":[{"role":"user","content":"?"}]}',
+    )
+    replies = [handle(request, state) for _ in range(3)]
+    assert [reply.status for reply in replies] == [418, 418, 200]
+    assert replies[0].content == b"{"
+    assert [entry.answered_by for entry in account.requests] == ["teapot (1 of 2)", "teapot (2 of 2)", "reply '好'"]
+
+
+def test_what_is_no_step_is_told_where_it_is_written():
+    account = AccountHandle(None, None, "")
+    with pytest.raises(TypeError, match=r"step\(\) takes an object with apply\(ordinary\) and describe\(\); 18 has no"):
+        account.step(18)
