@@ -17,8 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from loadtests.options import Option, options
-from loadtests.plan import SCENARIOS, plan_of
-from loadtests.spelling import PlanError
+from loadtests.plan import SCENARIOS, PlanError, plan_of
 
 #: Seconds that the host may take to accept the connection that shows it is there.
 _PATIENCE = 5.0

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from qfkit.testing.strict import Finding, Strict
     from qfkit.testing.virtual import VirtualClock
 
+#: Hooks that tell the results of `qfkit.testing.conformance`.
+pytest_plugins = ("qfkit.testing.conformance.hooks",)
+
 _ACCOUNT = pytest.StashKey["AccountHandle"]()
 _GUARD = pytest.StashKey["Guard"]()
 #: The mock of the session, and how many requests it had seen when the test began.
