@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: setup demo test test-frameworks lint fuzz bench docs clean
+.PHONY: setup demo test test-frameworks conformance lint fuzz bench docs clean
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -28,6 +28,17 @@ $(FRAMEWORKS)/.installed: pyproject.toml constraints-frameworks.txt
 
 test-frameworks: $(FRAMEWORKS)/.installed
 	QFKIT_REQUIRE_FRAMEWORKS=1 $(FRAMEWORKS)/bin/python -m pytest tests/frameworks $(ARGS)
+
+# Every case for every client, those of .venv-frameworks too, into docs/conformance.json and docs/conformance.md.
+CONFORMANCE := -q -p no:cacheprovider --tb=short --qianfan-conformance-json
+
+conformance: setup $(FRAMEWORKS)/.installed
+	QFKIT_CONFORMANCE=all $(BIN)/python -m pytest -n 0 $(CONFORMANCE)=.conformance-1.json \
+		$(addprefix tests/conformance/test_conform_,reference.py openai.py qianfan.py)
+	QFKIT_REQUIRE_FRAMEWORKS=1 $(FRAMEWORKS)/bin/python -m pytest $(CONFORMANCE)=.conformance-2.json \
+		tests/frameworks/test_conform_langchain.py
+	$(BIN)/python -m docs.generate --conformance .conformance-1.json .conformance-2.json
+	rm .conformance-1.json .conformance-2.json
 
 lint: setup
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,8 +20,11 @@ from mock_server.settings import AccountConfig, Keys, QuotaConfig, Settings
 from qfkit.protocol.errors import DIALECTS, ERRORS, KINDS, RANGES, RETRIERS, Dialect, ErrorSpec
 from qfkit.protocol.errors.kin import STATUSES
 from qfkit.protocol.models import MODELS, PARAMETER_SETS, Model
+from qfkit.testing.conformance import markdown
 
 DOCS = Path(__file__).resolve().parent
+#: What the clients of docs/conformance.md did; `keep_conformance` writes it.
+RESULTS = DOCS / "conformance.json"
 NOTICE = (
     "<!-- Made by `python -m docs.generate` from the tables in qfkit/protocol. Change those, then run `make docs`. -->"
 )
@@ -128,6 +132,85 @@ _STEPS = """\
 Under `script`, one mapping each, told by the key it opens with: `reply`, `fail`, `stream`, `fault`, `loop` and the
 others of [mock.md](mock.md#scripts). `times` (a whole number from 1, or `forever`) and `enter` (the state that the
 account is in afterwards) may stand beside them; the options of streams and faults are in [faults.md](faults.md)."""
+
+_CONFORMANCE_NOTICE = (
+    "<!-- Made by `python -m docs.generate` from qfkit/testing/conformance, docs/conformance.json and the text in "
+    "docs/generate.py. `make conformance` plays all suites and makes it anew. -->"
+)
+
+_CONFORMANCE = """\
+# Conformance
+
+Is a client of Qianfan sound? `qfkit.testing.conformance` plays it some 190 cases a dialect, on real sockets against
+the mock: signatures, errors, backoff, `Retry-After` in every form, tokens, quotas, whole answers in odd bytes, and more
+than eighty streams of torture. It says what was sent, what the client made of it, what a sound one does, and by which
+source. Any client will do that Python can call: a library, or 200 lines of your own.
+
+```python
+from qfkit.testing.conformance import Conformance
+
+
+class TestMine(Conformance):
+    dialect = "v2"
+    deviations = {"retry-after/day": "we wait for whatever we are told"}
+
+    def make(self, env):  # a fresh account for each case; os.environ names it too
+        return MyClient(env["OPENAI_BASE_URL"], env["OPENAI_API_KEY"])
+
+    def call(self, prompt):
+        return self.client.ask(prompt)
+
+    def stream(self, prompt):
+        yield from self.client.ask_stream(prompt)
+```
+
+or, for functions that read their address and key from the environment:
+
+```python
+TestMine = conformance(ask, ask_stream, dialect="v2", read_timeout=30)
+```
+
+`pytest` then runs one test a case: [examples/conformance/test_own_client.py](examples/conformance/test_own_client.py)
+is a client of a hundred lines on requests that passes them all. All runs on [virtual time](pytest.md): a wait of a
+minute takes a millisecond, and so does a time-out. A run of one dialect takes about two seconds.
+
+**Required** are cases whose failure loses answers, money or secrets, by what Qianfan is known to do and what any
+network does. **Recommended** ones are about what standards allow beside that (no comment has been seen in a stream of
+Qianfan's, but a proxy may send one), and about manners. What a client need not do is said, not passed: the test is
+skipped, and counted as n/a.
+
+| say | of a client that |
+|---|---|
+| `streams = False` | has no streams |
+| `retries = False` | tries nothing again by itself |
+| `signs = True` | signs v1 with IAM keys (text_generation always does) |
+| `tokens = True` | buys its bearer tokens for v2 with an IAM pair (v1 does without `signs`) |
+| `framing = "lines"` | does not accept `text/event-stream` from text_generation, and reads a JSON object a line |
+| `read_timeout = 60` | waits so many seconds for bytes; without it the cases with silences are left out |
+| `errors = (MyError,)` | raises nothing but these; else anything goes that no Python program raises by accident |
+| `level = "required"` | is not to be held to what is only recommended |
+| `cases = [...]` | is to be played some cases alone, of `qfkit.testing.conformance.CASES` |
+
+A **deviation** is a case that the client fails and is known to, with the reason; patterns such as `fields/*` will do.
+It is expected to fail (xfail): once it passes, the test fails, and the entry goes.
+
+At the end of the run stands a table for each class: area, cases, passed, failed, deviating, n/a. For programs,
+`--qianfan-conformance-json FILE` (ini: `qianfan_conformance_json`) writes all of it, with the versions of `packages`;
+`qfkit.testing.conformance.markdown` makes the tables below of such files.
+
+What the suite cannot see: clients whose sockets are not Python's (their waits are real, and so the suite takes long);
+what an asynchronous client does beside the call (wrap it in `asyncio.run`); HTTP/2, proxies, TLS."""
+
+_CONFORMANCE_RESULTS = """\
+## Results
+
+Clients as they are made by default, from the environment alone. *deviates* counts cases that fail, and are known to."""
+
+_CONFORMANCE_CASES = """\
+## Cases
+
+Required ones are bold. *Wire reference* is the collection of captures and sources that the mock is built by;
+RFC, WHATWG and the documents named here are public."""
 
 _MODELS = """\
 # Models
@@ -247,11 +330,33 @@ def configuration_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def conformance_page() -> str:
+    """``docs/conformance.md``."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    parts = [
+        _CONFORMANCE_NOTICE,
+        _CONFORMANCE,
+        _CONFORMANCE_RESULTS,
+        markdown.results_of(results),
+        _CONFORMANCE_CASES,
+        markdown.cases(),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def keep_conformance(files: Sequence[str]) -> None:
+    """Keep the results of these runs in ``docs/conformance.json``."""
+    data = markdown.merged(json.loads(Path(name).read_text(encoding="utf-8")) for name in files)
+    text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
+    RESULTS.write_text(text, encoding="utf-8", newline="\n")
+
+
 #: File below docs/ -> what makes its content.
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "errors.md": errors_page,
     "models.md": models_page,
     "configuration.md": configuration_page,
+    "conformance.md": conformance_page,
     "settings.schema.json": lambda: schema_text(Settings),
 }
 
@@ -275,7 +380,11 @@ def write(directory: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name the files that are stale")
-    if not parser.parse_args(arguments).check:
+    parser.add_argument("--conformance", nargs="+", metavar="FILE", help="keep these results of conformance suites")
+    given = parser.parse_args(arguments)
+    if given.conformance:
+        keep_conformance(given.conformance)
+    if not given.check:
         write(DOCS)
         return 0
     for path in (outdated := stale(DOCS)):

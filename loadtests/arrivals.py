@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadtests.plan import Arrivals, Load
-from loadtests.spelling import PlanError
+from loadtests.plan import Arrivals, Load, PlanError
 
 
 class Arrival(NamedTuple):

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from loadtests.arrivals import Arrival, moments_of, share
-from loadtests.plan import Load
-from loadtests.spelling import PlanError
+from loadtests.plan import Load, PlanError
 
 rates = st.floats(0.5, 200)
 
