@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadtests.plan import Arrivals, Load, PlanError
+from loadtests.plan import Arrivals, Load
+from loadtests.spelling import PlanError
 
 
 class Arrival(NamedTuple):

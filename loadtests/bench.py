@@ -16,10 +16,13 @@ from.
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from random import Random
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import gevent
 from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
@@ -27,13 +30,19 @@ from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
 from loadtests import report
 from loadtests.arrivals import moments_of, share
 from loadtests.calls import Mix
+from loadtests.clients import ready
+from loadtests.control import Control
+from loadtests.endurance import interval, listens, resident, soak_section
 from loadtests.pacer import Pacer
-from loadtests.plan import Plan, PlanError, Traffic, plan_of
+from loadtests.plan import Plan, Traffic, plan_of
+from loadtests.play import PLAYS
+from loadtests.plays import LOOK_EVERY, Stage
 from loadtests.prompts import Prompt, Prompts, prompts_of
 from loadtests.recorder import Recorder
 from loadtests.reporting.outputs import SampleFile
 from loadtests.session import Gate
 from loadtests.slo import per_call, per_call_texts
+from loadtests.spelling import PlanError
 from loadtests.trust import Trust
 
 if TYPE_CHECKING:
@@ -76,8 +85,18 @@ class Bench:
         self._prompts: Prompts | None = None
         self._started: str | None = None
         self._samples: SampleFile | None = None
+        self._directing: gevent.Greenlet | None = None
+        self._sections: dict[str, Any] = {}
+        self._looks: list[tuple[float, dict[str, float]]] = []
+        self._keys: Mapping[str, str] | None = None  # that the master has sent
         self.recorder = Recorder("this process", cpu=time.process_time, now=time.monotonic)
         self.trust = Trust(self.recorder)
+        #: The run cannot be made as planned.
+        self.refused = False
+        #: What a scenario plays on the mock, where the report is made; see `loadtests.plays`.
+        self.stage: Stage | None = None
+        #: Where users find their keys.
+        self.environ: Mapping[str, str] = os.environ
         self.plan = _NONE
         self.gate = Gate(self.plan.traffic)
         #: Unix time of the run's beginning, 0 before it is known.
@@ -152,6 +171,7 @@ class Bench:
         if not self._stopping:
             self.environment.process_exit_code = 2
             logger.error("qfkit: %s", error)
+        self.refused = True
         self.stop_soon()
 
     @property
@@ -181,7 +201,8 @@ class Bench:
             users=self._runner.target_user_count,
             run_time=self._given.run_time if self._given else getattr(options, "run_time", None),
             seed=traffic.seed,
-            attempts=traffic.attempts,
+            attempts=plan.play.attempts if plan.scenario in PLAYS else traffic.attempts,
+            client=plan.play.client if plan.scenario in PLAYS else "qfkit",
             load={name: value for name, value in described.items() if value is not None},
             warmup=plan.warmup,
             started=self._started,
@@ -191,7 +212,21 @@ class Bench:
         sections = self.trust.sections(ledger, plan)
         for broken in self._runner.exceptions.values():
             sections["limits_reached"].append(f"{broken['count']} users broke off: {broken['msg']}")
-        return report.build(ledger, setting, **sections)
+        made = report.build(ledger, setting, **sections, **self._sections)
+        if self._looks and made["scenarios"]:
+            timeline = next(iter(made["scenarios"].values()))["timeline"]
+            made["soak"] = soak_section(self._looks, timeline, run_time=plan.run_time)
+        return made
+
+    def _played(self) -> dict[str, Any]:
+        """The sections that the stage has to say."""
+        if self.stage is None or self.plan is _NONE:
+            return {}
+        try:
+            section = self.stage.section()
+        except PlanError as error:
+            return {"notes": [f"what the mock saw is missing: {error}"]}
+        return {self.stage.name: section, "verdict": section["verdict"]}
 
     # Listeners
 
@@ -200,6 +235,9 @@ class Bench:
         self.recorder.reset()
         self.begun = 0.0
         self.plan, self._mixes, self._pacer = _NONE, {}, None
+        self._sections, self._looks, self._directing = {}, [], None
+        self.refused = False
+        self.stage, self.environ = None, os.environ if self._keys is None else self._keys
         self._stopping = False
         self._finished.clear()
         self.environment.process_exit_code = None
@@ -218,12 +256,18 @@ class Bench:
         self.prepare(host, next((getattr(it, "scenario", "") for it in classes), ""))
         runner, plan = self._runner, self.plan
         makes_load = not isinstance(runner, MasterRunner)
-        self.trust.begin(plan, counts=not isinstance(runner, WorkerRunner), makes_load=makes_load)
+        if plan.scenario in PLAYS:
+            ready(plan.play.client)
+            if not isinstance(runner, WorkerRunner):
+                self._set_stage()
+        counts = not isinstance(runner, WorkerRunner)
+        self.trust.begin(plan, counts=counts, makes_load=makes_load, environ=self.environ)
         if isinstance(runner, MasterRunner):
             begin = time.time() + _LEAD_OF_WORKERS + self.trust.takes(plan)
             workers = sorted(self._present())
+            keys = dict(self.environ) if self.stage else None
             for index, worker in enumerate(workers):
-                runner.send_message(BEGIN, {"share": [index, len(workers), begin]}, worker)
+                runner.send_message(BEGIN, {"share": [index, len(workers), begin], "keys": keys}, worker)
         elif isinstance(runner, WorkerRunner):
             begin = self._share[2]
         else:
@@ -231,8 +275,61 @@ class Bench:
             self._share = 0, 1, begin
         self.begun = begin if plan.load.open else time.time()
         self.measure_from = self.begun + plan.warmup
+        if self.stage is not None:
+            self._directing = gevent.spawn(self._direct, self.stage)
+        if plan.scenario == "soak" and not isinstance(runner, WorkerRunner):
+            self._directing = gevent.spawn(self._look_at_memory, plan)
         if plan.load.open and makes_load:
             self._pace()
+
+    def _set_stage(self) -> None:
+        plan = self.plan
+        if plan.scenario not in PLAYS:
+            return
+        control = Control.from_env(plan.traffic.host)
+        name, dialect = plan.scenario, plan.traffic.dialect
+        stage = Stage(name, plan.play, dialect, control, run_time=plan.run_time, sleep=gevent.sleep, now=time.monotonic)
+        stage.prepare()
+        self.stage, self.environ = stage, stage.environ
+
+    def _direct(self, stage: Stage) -> None:
+        gevent.sleep(max(0.0, self.begun - time.time()))
+        following = gevent.spawn(self._follow, stage)
+        try:
+            stage.run()
+            following.get()
+        except PlanError as error:
+            self.give_up(error)
+        finally:
+            following.kill()
+
+    def _look_at_memory(self, plan: Plan) -> None:
+        processes = {"load generator": os.getpid()}
+        port = urlsplit(plan.traffic.host).port
+        if port is not None and (mock := listens(port)) is not None:
+            processes["service"] = mock
+        gevent.sleep(max(0.0, self.begun - time.time()))
+        while True:
+            held = {name: memory for name, pid in processes.items() if (memory := resident(pid)) is not None}
+            self._looks.append((time.time() - self.begun, held))
+            gevent.sleep(interval(plan.run_time))
+
+    @staticmethod
+    def _follow(stage: Stage) -> None:
+        while True:
+            gevent.sleep(LOOK_EVERY)
+            stage.follow()
+
+    def _leave_stage(self) -> None:
+        """No more calls are begun: note when, and play no more."""
+        if self._directing is not None:
+            self._directing.kill()
+        if self.stage is None:
+            return
+        try:
+            self.stage.ends()
+        except PlanError as error:
+            self.give_up(error)
 
     def _pace(self) -> None:
         plan = self.plan
@@ -247,9 +344,11 @@ class Bench:
         """On a worker: which share of an open load it sends; comes before the start of the run."""
         index, processes, begin = msg.data["share"]
         self._share = int(index), int(processes), float(begin)
+        self._keys = msg.data["keys"]
 
     def on_load_stopping(self, environment: Environment, **_: Any) -> None:
         """In a process that makes load: send no more."""
+        self._leave_stage()
         if self._pacer is not None:
             self._pacer.stop(environment.stop_timeout)
         self.trust.stop()
@@ -259,9 +358,11 @@ class Bench:
         self.trust.finish(self.recorder.total, self.plan)
         if self._samples is not None:
             self._samples.close()
+        self._sections = self._played()
 
     def on_test_stopping(self, environment: Environment, **_: Any) -> None:
         """On the master: wait until every worker has handed over what it measured."""
+        self._leave_stage()
         runner = self._runner
         expected = waiting = self._present()
         runner.send_message(FINISH)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from loadtests import slo
 from loadtests.measures import StreamTimer
-from loadtests.plan import Kind, Plan, PlanError, Traffic
+from loadtests.plan import Kind, Plan, Traffic
 from loadtests.prompts import tokens_of
+from loadtests.spelling import PlanError
 from qfkit.client import Attempt, Client, QianfanError
 from qfkit.client.calls import Prompt, chat_call
 from qfkit.client.replies import Reply
@@ -139,7 +140,9 @@ def kinds_of(scenario: str, traffic: Traffic) -> dict[InferenceDialect, dict[Kin
     Raises:
         PlanError: a kind of call is asked for that none of the dialects knows, or a weight cannot be read.
     """
-    kinds: dict[Kind, float] = traffic.kinds if scenario == "mixed" else {_KIND_OF.get(scenario, "chat"): 1.0}
+    kinds: dict[Kind, float] = (
+        traffic.kinds if scenario == "mixed" or traffic.mix else {_KIND_OF.get(scenario, "chat"): 1.0}
+    )
     dialects = traffic.every_dialect if scenario == "mixed" else {traffic.dialect: 1.0}
     found: dict[InferenceDialect, dict[Kind, float]] = {dialect: {} for dialect in dialects}
     for kind, weight in kinds.items():

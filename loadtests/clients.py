@@ -6,7 +6,9 @@ package.module:factory``; it is called once for each user with a `Setting`, and 
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import logging
 import os
 import time
@@ -17,11 +19,10 @@ from typing import Any, NamedTuple, Protocol
 import requests
 
 from loadtests.outcomes import attempted
-from loadtests.plan import PlanError, Traffic
 from loadtests.samples import Attempted, Kind, Outcome, Phase, Sample
-from loadtests.session import new_client
-from loadtests.watching import Request, Watch
-from qfkit.client import QianfanError
+from loadtests.spelling import PlanError
+from loadtests.watching import Request, Watch, install
+from qfkit.client import Client, QianfanError, RateLimits, RetryPolicy
 from qfkit.protocol.dialects import InferenceDialect
 
 
@@ -34,6 +35,7 @@ class Setting(NamedTuple):
         model: to ask, None for the client's default.
         environ: holds the keys, under the official SDK's names (``QIANFAN_BEARER_TOKEN`` and so on).
         attempts: requests of one call at most; None for what the client does by itself.
+        timeout: seconds to wait for an answer; None for the client's own.
         seed: tells users apart; from it come the waits of clients that let themselves be seeded.
     """
 
@@ -41,8 +43,9 @@ class Setting(NamedTuple):
     dialect: InferenceDialect
     model: str | None
     environ: Mapping[str, str]
-    attempts: int | None
-    seed: str
+    attempts: int | None = None
+    timeout: float | None = None
+    seed: str = ""
 
 
 class Said(NamedTuple):
@@ -82,13 +85,19 @@ class _Reference:
     def __init__(self, setting: Setting) -> None:
         self._session = requests.Session()
         self._session.trust_env = False
-        traffic = Traffic(
-            host=setting.url,
+        more: dict[str, Any] = {} if setting.timeout is None else {"timeout": setting.timeout}
+        self._client = Client.from_env(
+            setting.environ,
+            base_url=setting.url,
+            iam_base_url=setting.url,
             dialect=setting.dialect,
             model=setting.model,
-            attempts=setting.attempts or DEFAULT_ATTEMPTS,
+            limits=RateLimits.off(),  # what a quota does to it shall be seen
+            retry=RetryPolicy() if setting.attempts is None else RetryPolicy(attempts=setting.attempts),
+            session=self._session,
+            random=Random(setting.seed),
+            **more,
         )
-        self._client = new_client(traffic, self._session, random=Random(setting.seed), environ=setting.environ)
 
     def chat(self, prompt: str) -> Said:
         reply = self._client.chat(prompt)
@@ -107,10 +116,6 @@ class _Reference:
         self._session.close()
 
 
-#: What the reference client's own `RetryPolicy` makes of a call.
-DEFAULT_ATTEMPTS = 3
-
-
 class _Official:
     """The official SDK, ``qianfan``: v1 with an application's keys, v2 with a bearer token."""
 
@@ -123,6 +128,8 @@ class _Official:
         self._options: dict[str, Any] = {"model": setting.model} if setting.model else {}
         if setting.attempts is not None:
             self._options["retry_count"] = setting.attempts
+        if setting.timeout is not None:
+            self._options["request_timeout"] = setting.timeout
 
     def chat(self, prompt: str) -> Said:
         body = self._chat.do(messages=[{"role": "user", "content": prompt}], **self._options).body
@@ -164,15 +171,12 @@ class _OpenAI:
         key = setting.environ.get("QIANFAN_BEARER_TOKEN") or setting.environ.get("OPENAI_API_KEY")
         if not key:
             raise PlanError("openai needs QIANFAN_BEARER_TOKEN or OPENAI_API_KEY: 'qfkit mock' prints them")
-        openai = importlib.import_module("openai")
-        more = {} if setting.attempts is None else {"max_retries": setting.attempts - 1}
-        self._client = openai.OpenAI(base_url=f"{setting.url}/v2", api_key=key, **more)
+        client = _openai(f"{setting.url}/v2", key, setting.attempts, setting.timeout)
+        self._create = client.chat.completions.create  # these names are looked up, and imported, once
         self._model = setting.model or "ernie-4.0-8k"
 
     def _ask(self, prompt: str, **more: Any) -> Any:
-        return self._client.chat.completions.create(
-            model=self._model, messages=[{"role": "user", "content": prompt}], **more
-        )
+        return self._create(model=self._model, messages=[{"role": "user", "content": prompt}], **more)
 
     def chat(self, prompt: str) -> Said:
         body = self._ask(prompt).model_dump()
@@ -183,8 +187,14 @@ class _OpenAI:
             for event in events:
                 yield _content(event.model_dump())
 
-    def close(self) -> None:
-        self._client.close()
+
+@functools.lru_cache(maxsize=8)
+def _openai(base_url: str, key: str, attempts: int | None, timeout: float | None) -> Any:
+    """One client for all users of a process, as openai advises: each of its own would read all root certificates."""
+    more: dict[str, Any] = {} if attempts is None else {"max_retries": attempts - 1}
+    if timeout is not None:
+        more["timeout"] = timeout
+    return importlib.import_module("openai").OpenAI(base_url=base_url, api_key=key, **more)
 
 
 def _content(body: Mapping[str, Any]) -> str:
@@ -247,6 +257,18 @@ def factory_of(name: str) -> Factory:
     return factory
 
 
+def ready(name: str) -> None:
+    """Make this process ready for a client, before anything is measured: import it, and put the watch at its doors.
+
+    Raises:
+        PlanError: as `factory_of`.
+    """
+    factory_of(name)
+    if name in CLIENTS:
+        importlib.import_module(CLIENTS[name][1])
+    install()
+
+
 # One call
 
 
@@ -256,7 +278,7 @@ class Call:
     Args:
         caller: makes it.
         kind: ``chat`` or ``stream``.
-        planned: Unix time of the intended sending, None in a closed model.
+        planned: moment of the intended sending on the clock of `time.perf_counter`; None in a closed model.
     """
 
     def __init__(self, caller: Caller, kind: Kind, planned: float | None = None) -> None:
@@ -280,12 +302,13 @@ class Call:
         except Exception as error:  # noqa: BLE001 - of a client that we do not know
             self.error = error
 
-    def sample(self, seen: Watch, outcome: Outcome | None = None, **named: Any) -> Sample:
+    def sample(self, seen: Watch, outcome: Outcome | None = None, *, measure_from: float = 0.0, **named: Any) -> Sample:
         """What came of it.
 
         Args:
             seen: its requests.
             outcome: ``cut_off`` when it did not come to its end.
+            measure_from: Unix time from which on calls are measured; those before are the warm-up.
             named: scenario, client, dialect and so on of the sample.
         """
         end = time.perf_counter()
@@ -293,7 +316,7 @@ class Call:
         sent = attempts[0].sent if attempts else self._start
         now = time.time()
         began = now - (end - sent)
-        origin = sent if self._planned is None else end - (now - self._planned)
+        origin = sent if self._planned is None else self._planned
         since = [moment - origin for moment, text in self._pieces if text]
         head = attempts[-1].head if attempts else None
         teller = self.error or (self._caller if outcome is None else None)  # it told of the call before, maybe
@@ -301,14 +324,15 @@ class Call:
         if told:
             ours = self.error if isinstance(self.error, QianfanError) else None
             sends = [(now - (end - request.sent), request.connected) for request in attempts]
-            found = attempted(told, ours, began=began, sends=sends)
+            found = attempted(told, ours, began=now - (end - self._start), sends=sends)
         else:
             found = seen_attempts(attempts, self.error, end=end, wall=now)
         said = self._said
         return Sample(
             kind=self._kind,
-            planned=self._planned,
+            planned=None if self._planned is None else now - (end - origin),
             began=began,
+            warmup=now - (end - origin) < measure_from,
             outcome=outcome or ("ok" if self.error is None else "failed"),
             attempts=found,
             requests=len(seen.requests),

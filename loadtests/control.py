@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import requests
 
-from loadtests.plan import PlanError
+from loadtests.spelling import PlanError
 
 _T = TypeVar("_T")
 
@@ -104,6 +104,10 @@ class Control:
     def new_account(self, name: str) -> Account:
         """Make an account with keys of its own: nobody else's requests are in its journal and its quotas."""
         return Account(self, self.ask(Issued, "POST", "accounts", {"name": name}))
+
+    def last(self, limit: int) -> list[Seen]:
+        """The last requests of all accounts, at most so many, oldest first."""
+        return self.ask(_Page, "GET", "journal", limit=limit).entries
 
     def now(self) -> float:
         """The mock's time, Unix seconds."""

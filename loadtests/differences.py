@@ -142,7 +142,8 @@ def shares(a: tuple[float, float], b: tuple[float, float], *, more_is_worse: boo
     bounds = [_wilson(hits, of) for hits, of in (a, b)]
     (low_a, high_a), (low_b, high_b) = bounds
     value = second - first
-    pooled = max((a[0] + b[0]) / (a[1] + b[1]), 1 / max(a[1], b[1]))
+    least = 1 / max(a[1], b[1], 2)
+    pooled = min(max((a[0] + b[0]) / (a[1] + b[1]), least), 1 - least)
     spread = sqrt(pooled * (1 - pooled) * (1 / a[1] + 1 / b[1]))
     return Difference(
         value=value,

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+from loadtests.play import PLAYS
 from qfkit.protocol.dialects import INFERENCE_DIALECTS
 
 
@@ -112,8 +113,8 @@ TRAFFIC = (
         "mix",
         "Calls by weight: chat, stream, tools, embed.",
         metavar="KIND[=WEIGHT],...",
-        shown="stream=7,chat=2,tools=1",
-        only=("mixed",),
+        shown="stream=7,chat=2,tools=1; chat alone where it is not mixed",
+        only=("mixed", "ceiling", "soak", "replay"),
     ),
     Option(
         "dialects",
@@ -122,7 +123,48 @@ TRAFFIC = (
         only=("mixed",),
     ),
     Option("seed", "The same seed asks the same things in the same order, at the same moments.", int, 0),
-    Option("attempts", "Requests of one call at most; 1: no retries.", int, 1, least=1),
+    Option(
+        "attempts",
+        "Requests of one call at most; 1: no retries.",
+        int,
+        least=1,
+        shown="1; in backoff and outage the client's own",
+    ),
+)
+
+CLIENT = (
+    Option(
+        "client",
+        "Who makes the calls: qfkit, sdk (the official one), openai, or the path of a factory.",
+        default="qfkit",
+        metavar="qfkit|sdk|openai|PATH.TO:FACTORY",
+        only=PLAYS,
+    ),
+    Option("client_timeout", "Seconds that it waits for an answer.", float, above=0, shown="its own", only=PLAYS),
+    Option(
+        "schedule",
+        "What it says of its waits, such as openai or aws-full:base=0.5,cap=8; they are held against that.",
+        metavar="NAME[:OPTION=VALUE,...]",
+        only=PLAYS,
+    ),
+    Option(
+        "quota", "What the mock lets it ask.", default="qps=5", metavar="LIMIT=NUMBER,...", only=("backoff",), web=False
+    ),
+    Option(
+        "fault",
+        "What the outage is: error, a code of the service, reset, hang, close, proxy-error.",
+        default="error",
+        metavar="FAULT",
+        only=("outage",),
+    ),
+    Option("fault_at", "When it begins.", metavar="TIME", shown="after 30 % of the run", only=("outage",)),
+    Option("fault_for", "How long it lasts.", metavar="TIME", shown="20 % of the run", only=("outage",)),
+)
+
+CLIMB = (
+    Option("most", "The highest rate that is tried, calls a second.", float, 1000.0, above=0, only=("ceiling",)),
+    Option("within", "How near the answer has to be, as a share of it.", float, 0.1, above=0, only=("ceiling",)),
+    Option("steps", "Rates to try instead of a search.", metavar="RATE,RATE,...", only=("ceiling",)),
 )
 
 BUDGET = (
@@ -162,7 +204,7 @@ OUTPUT = (
 )
 
 #: In the order in which the help lists them.
-GROUPS: tuple[tuple[Option, ...], ...] = (LOAD, TRAFFIC, BUDGET, TRUST, AIMS, OUTPUT)
+GROUPS: tuple[tuple[Option, ...], ...] = (LOAD, TRAFFIC, CLIENT, CLIMB, BUDGET, TRUST, AIMS, OUTPUT)
 
 
 def options(where: Literal["qfkit", "locust"], scenario: str | None = None) -> Iterator[Option]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
-import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
+from loadtests.climb import Climb
+from loadtests.play import PLAYS, Play
 from loadtests.slo import Slo, parse_all
+from loadtests.spelling import PlanError, seconds_of, weights
 from qfkit.protocol.dialects import INFERENCE_DIALECTS, InferenceDialect
 
 #: What ``qfkit load`` can run, and what it is.
@@ -21,6 +22,11 @@ SCENARIOS = {
     "mixed": "Whole answers, streams, tools and embeddings by weight, in several dialects and lengths.",
     "tools": "Questions with tools to call: the model's call, and the answer made with its result.",
     "embed": "Embeddings: texts turned into vectors (v1, v2).",
+    "ceiling": "The highest rate that keeps the SLOs, and what limits it: runs of --run-time, one after the other.",
+    "soak": "Hours: does memory grow, does anything drift?",
+    "replay": "Calls at the moments that a file names: --trace FILE.",
+    "backoff": "A client against a quota on a mock: what it offers, what is admitted, what its retries cost.",
+    "outage": "A client through an outage of a mock: the storm, the herd, the way back.",
 }
 
 Arrivals: TypeAlias = Literal["closed", "constant", "poisson", "gamma", "ramp", "trace"]
@@ -31,12 +37,6 @@ DEFAULT_MIX = "stream=7,chat=2,tools=1"
 
 #: Seconds that calls under way get to end when the run time is over.
 GRACE = 30.0
-
-_SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
-
-
-class PlanError(ValueError):
-    """A load test that cannot be run as asked; the message says why, and what to change."""
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -173,6 +173,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         scenario: a name in `SCENARIOS`.
         traffic: what is sent.
         load: when.
+        climb: in `ceiling`, how it is looked for.
+        play: in `backoff` and `outage`, what is played and with which client.
         users: how many at once, in a closed model.
         spawn_rate: users started a second.
         run_time: seconds after which no call is begun.
@@ -192,6 +194,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     scenario: str
     traffic: Traffic
     load: Load = Load()
+    play: Play = Play()
+    climb: Climb = Climb()
     users: Annotated[int, msgspec.Meta(ge=1)] = 10
     spawn_rate: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     run_time: Annotated[float, msgspec.Meta(gt=0)] = 10.0
@@ -252,13 +256,29 @@ def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Pl
         given["warmup"] = seconds_of(str(given["warmup"]), zero=True)
     if "arrivals" not in given:
         given["arrivals"] = "trace" if "trace" in given else "poisson" if "rate" in given else "closed"
+    if scenario == "replay" and given["arrivals"] != "trace":
+        raise PlanError("replay sends calls at the moments that a file names: give --trace FILE")
+    if scenario == "ceiling":
+        given["rate"] = given.get("rate") or Climb().search(None).next()
+        given["arrivals"] = "poisson" if given["arrivals"] == "closed" else given["arrivals"]
+        if given["arrivals"] not in {"poisson", "constant", "gamma"}:
+            raise PlanError("ceiling tries rates: --arrivals is constant, poisson or gamma")
+    if scenario in PLAYS:
+        given["no_calibrate"] = True  # their figures are the mock's own
+    if scenario in PLAYS or scenario == "ceiling":
+        given["allow_failures"] = True  # they are what is looked at, or what SLOs judge
     for name in ("calibrate", "reconcile"):
         given[name] = not given.get(f"no_{name}", False)
-    given.setdefault("dialect", "v2" if scenario in {"mixed", "tools", "embed"} else "text_generation")
+    given.setdefault("dialect", _DIALECT.get(scenario) or _DIALECT.get(given.get("client", ""), "text_generation"))
     given["slo"] = [slo.text for slo in _slos(given.get("slo", ()), given.get("slo_file"))]
     given |= {"host": host.rstrip("/"), "scenario": scenario}
     given.setdefault("spawn_rate", float(min(int(given.get("users", 10)), 100)))
-    parts = {"traffic": _pick(Traffic, given), "load": _pick(Load, given)}
+    parts = {
+        "traffic": _pick(Traffic, given),
+        "load": _pick(Load, given),
+        "play": _pick(Play, given),
+        "climb": _pick(Climb, given),
+    }
     plan = _pick(Plan, given | parts)
     plan.check()
     return plan
@@ -270,6 +290,9 @@ def _slos(texts: Sequence[str], file: str | None = None) -> tuple[Slo, ...]:
     except ValueError as error:
         raise PlanError(str(error)) from error
 
+
+#: Scenarios and clients that text_generation is nothing for -> the dialect that they have when nobody says.
+_DIALECT: dict[str, InferenceDialect] = {"mixed": "v2", "tools": "v2", "embed": "v2", "sdk": "v1", "openai": "v2"}
 
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -285,49 +308,6 @@ def _pick(struct: type[_T], values: Mapping[str, Any]) -> _T:
         return msgspec.convert(msgspec.to_builtins(mine), struct, strict=False)
     except msgspec.ValidationError as error:
         raise PlanError(f"an option makes no sense: {error}") from error
-
-
-def weights(flag: str, text: str, names: Sequence[str]) -> dict[str, float]:
-    """Names and their weights, as ``chat=7,stream=2``; a name without one weighs 1.
-
-    Raises:
-        PlanError: a name is not among ``names``, stands twice, or its weight is no number above 0.
-    """
-    found: dict[str, float] = {}
-    for part in text.split(","):
-        name, equals, weight = (piece.strip() for piece in part.partition("="))
-        if name not in names:
-            raise PlanError(f"{flag} knows no {name!r}: choose among {', '.join(names)}, such as {names[0]}=2")
-        try:
-            value = float(weight) if equals else 1.0
-        except ValueError:
-            value = math.nan
-        if not 0 < value < math.inf:
-            raise PlanError(f"{flag} {part.strip()!r}: a weight is a number above 0, such as {name}=2")
-        if name in found:
-            raise PlanError(f"{flag} names {name} twice")
-        found[name] = value
-    return found
-
-
-def seconds_of(text: str, *, zero: bool = False) -> float:
-    """A time span such as ``10s``, ``1m30s``, ``2h`` or ``90`` in seconds.
-
-    Args:
-        text: the span.
-        zero: it may be no time at all.
-
-    Raises:
-        PlanError: it is none, or zero.
-    """
-    found = _SPAN.fullmatch(text.strip())
-    if found is None or not text.strip():
-        raise PlanError(f"{text!r} is no time span: write it as 10s, 1m30s or 2h")
-    hours, minutes, seconds = (float(part or 0) for part in found.groups())
-    total = hours * 3600 + minutes * 60 + seconds
-    if not total and not zero:
-        raise PlanError(f"{text!r} is no time at all: give 1s or more")
-    return total
 
 
 def hostname_of(url: str) -> str:

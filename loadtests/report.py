@@ -42,7 +42,7 @@ class Setting(NamedTuple):
         users: how many at once.
         run_time: seconds that were asked for.
         seed: of all choices.
-        attempts: requests of one call at most.
+        attempts: requests of one call at most; None for what the client does by itself.
         client: ``qfkit``, ``sdk``, ``openai``, or the path of a factory.
         load: ``{"model": "closed"}``, or an open model with what it needs.
         warmup: seconds at the beginning whose calls are in no figure.
@@ -56,7 +56,7 @@ class Setting(NamedTuple):
     users: int
     run_time: float | None
     seed: int
-    attempts: int
+    attempts: int | None
     client: str = "qfkit"
     load: Mapping[str, Any] = {"model": "closed"}
     warmup: float = 0.0

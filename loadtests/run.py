@@ -19,18 +19,25 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from typing import Any
+from urllib.parse import urlsplit
 
 import gevent
 import msgspec
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
+from loadtests import report
 from loadtests.bench import Bench
+from loadtests.clientusers import CLIENT_USERS
+from loadtests.climbing import Probe, climb
+from loadtests.control import Control
 from loadtests.ending import finish
-from loadtests.plan import Plan, PlanError
+from loadtests.plan import Plan
 from loadtests.reporting.outputs import tell
 from loadtests.reporting.progress import Moment, Progress, progress
 from loadtests.session import rehearse
+from loadtests.spelling import PlanError
 from loadtests.tally import Ledger
 from loadtests.users import USERS
 from loadtests.wiring import attach
@@ -52,24 +59,60 @@ def main(arguments: list[str]) -> int:
         return work(plan, int(arguments[2]))
     try:
         rehearse(plan)
-        run = Run(plan)
-        signum = run.to_its_end()
+        data, signum, wrong = _climbed(plan) if plan.scenario == "ceiling" else _ran(plan)
     except (PlanError, ConfigurationError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    data = run.bench.report()
+    if wrong and not sum(one["calls"] for one in data["scenarios"].values()):
+        return wrong  # why has been said
     code = finish(data, slos=plan.slos, allow_failures=plan.allow_failures, signum=signum)
     try:
         tell(data, sys.stdout, as_json=plan.as_json, report_json=plan.report_json, html_report=plan.html_report)
     except OSError as error:
         sys.stderr.write(f"{error.filename} cannot be written: {error.strerror or error}\n")
         return 2
-    return int(run.environment.process_exit_code or code)
+    return wrong or code
+
+
+def _ran(plan: Plan) -> tuple[dict[str, Any], int, int]:
+    """One run: its report, the signal that ended it, and the exit code of one that could not be made as planned."""
+    run = Run(plan)
+    signum = run.to_its_end()
+    return run.bench.report(), signum, int(run.environment.process_exit_code or 0)
+
+
+def _climbed(plan: Plan) -> tuple[dict[str, Any], int, int]:
+    """The runs of a search for the ceiling, and the report of the highest that held; as `_ran`."""
+    ends = [(0, 0)]
+
+    def step(rate: float) -> dict[str, Any] | None:
+        if any(ends[-1]):
+            return None
+        # This tool's own error is measured once, at the first rate.
+        load, calibrate = msgspec.structs.replace(plan.load, rate=rate), plan.calibrate and len(ends) == 1
+        data, *end = _ran(msgspec.structs.replace(plan, load=load, calibrate=calibrate))
+        ends.append((end[0], end[1]))
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{rate:g} calls/s: {sum(one['calls'] for one in data['scenarios'].values())} calls\n")
+        return None if any(ends[-1]) else data
+
+    parts = urlsplit(plan.traffic.host)
+    probe = None if plan.traffic.live else Probe(Control.from_env(plan.traffic.host), parts.port)
+    section, data = climb(plan.climb.search(plan.load.rate), step, slos=plan.slos, probe=probe)
+    return (data or report.build(Ledger(), _nothing(plan))) | {"ceiling": section}, *ends[-1]
+
+
+def _nothing(plan: Plan) -> report.Setting:
+    """The setting of a search that was ended before its first step was."""
+    traffic = plan.traffic
+    return report.Setting(
+        traffic.host, traffic.dialect, traffic.model, 0, plan.run_time, traffic.seed, traffic.attempts
+    )
 
 
 def _environment(plan: Plan) -> Environment:
     return Environment(
-        user_classes=[USERS[plan.scenario]],
+        user_classes=[(USERS | CLIENT_USERS)[plan.scenario]],
         host=plan.traffic.host,
         stop_timeout=plan.grace,
         parsed_options=Namespace(headless=True, run_time=plan.run_time, enable_rebalancing=False, web_base_path=""),
@@ -144,6 +187,8 @@ class Run:
         while not self.bench.begun:  # calibration comes first
             gevent.sleep(0.005)
         # gevent's timers count from when its loop last woke up, which after imports and heavy work is a while ago.
+        while not self.bench.begun:  # making ready may take a while
+            gevent.sleep(0.01)
         while (left := self.bench.begun + self.plan.run_time - time.time()) > 0:
             gevent.sleep(left)
         self.runner.quit()

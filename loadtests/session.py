@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests
@@ -15,10 +15,13 @@ import urllib3
 
 from loadtests.arrivals import moments_of
 from loadtests.calls import CALLS, check_scenarios, kinds_of
+from loadtests.clients import factory_of
 from loadtests.measures import StreamTimer
-from loadtests.plan import Plan, PlanError, Traffic, is_loopback
+from loadtests.plan import Plan, Traffic, is_loopback
+from loadtests.play import PLAYS, Name
 from loadtests.prompts import prompts_of
 from loadtests.reporting.outputs import check_files
+from loadtests.spelling import PlanError
 from qfkit.client import Client, RateLimits, RetryPolicy
 from qfkit.clock import SystemClock
 from qfkit.protocol.dialects import InferenceDialect, route
@@ -220,8 +223,20 @@ def rehearse(plan: Plan, environ: Mapping[str, str] = os.environ) -> None:
     check_scenarios(plan)
     prompts_of(traffic)
     moments_of(plan.load, plan.run_time, traffic.seed)
+    plan.climb.search(plan.load.rate)
+    if plan.scenario in PLAYS:
+        _rehearse_play(plan)
+        return
     with requests.Session() as session:
         for dialect, kinds in kinds_of(plan.scenario, traffic).items():
             with new_client(traffic, session, dialect=dialect, environ=environ) as client:
                 for kind in kinds:
                     CALLS[kind].rehearse(client, "hi")
+
+
+def _rehearse_play(plan: Plan) -> None:
+    traffic = plan.traffic
+    if traffic.live:
+        raise PlanError(f"{plan.scenario} plays its part on a mock: leave out --live, and give a mock's --host")
+    plan.play.check(cast("Name", plan.scenario), traffic.dialect, plan.run_time)
+    factory_of(plan.play.client)

@@ -22,9 +22,10 @@ from locust.exception import StopTest
 from loadtests.calls import CALLS, Answered, tokens
 from loadtests.measures import StreamTimer
 from loadtests.outcomes import attempted
-from loadtests.plan import Kind, PlanError
+from loadtests.plan import Kind
 from loadtests.samples import Outcome, Sample
 from loadtests.session import BudgetSpent, MeasuredSession, new_client
+from loadtests.spelling import PlanError
 from loadtests.tally import Failure
 from loadtests.wiring import bench_of
 from qfkit.client import ConfigurationError, QianfanError
@@ -32,13 +33,19 @@ from qfkit.client import ConfigurationError, QianfanError
 if TYPE_CHECKING:
     from locust.env import Environment
 
+    from loadtests.bench import Bench
     from loadtests.prompts import Prompt
     from qfkit.protocol.dialects import InferenceDialect
 
 #: Seconds between a user's looks at whether the run has ended, once the budget is spent.
-_PAUSE = 0.05
+PAUSE = 0.05
 
 _numbers = itertools.count()
+
+
+def next_name(bench: Bench) -> str:
+    """The name of the next user of this process, from which its choices are drawn."""
+    return f"{bench.plan.traffic.seed}/{bench.worker_index}/{next(_numbers)}"
 
 
 class CallFailed(Exception):
@@ -62,7 +69,7 @@ class QianfanUser(User):
             self.bench = bench_of(environment, self.host, self.scenario)
             traffic = self.bench.plan.traffic
             self.mix = self.bench.mix(self.scenario)
-            name = f"{traffic.seed}/{self.bench.worker_index}/{next(_numbers)}"
+            name = next_name(self.bench)
             self.random = Random(name)
             self.session = MeasuredSession(self.bench.gate, time.perf_counter, proxies=traffic.live)
             self.clients = {
@@ -83,7 +90,7 @@ class QianfanUser(User):
     def call(self) -> None:
         """Make one call; in an open model, stand by."""
         if self.bench.plan.load.open:
-            gevent.sleep(_PAUSE)
+            gevent.sleep(PAUSE)
             return
         self.bench.recorder.planned()
         self.measure()
@@ -114,12 +121,12 @@ class QianfanUser(User):
             else:
                 self.bench.recorder.planned(-1)
             self.bench.stop_soon()
-            gevent.sleep(_PAUSE)  # not StopUser: Locust complains of users that end while it stops them
+            gevent.sleep(PAUSE)  # not StopUser: Locust complains of users that end while it stops them
             return
         except (PlanError, ConfigurationError) as wrong:
             self.bench.recorder.planned(-1)
             self.bench.give_up(wrong)
-            gevent.sleep(_PAUSE)
+            gevent.sleep(PAUSE)
             return
         except QianfanError as raised:
             error = raised
@@ -129,7 +136,7 @@ class QianfanUser(User):
             name=dialect,
             response_time=(sample.end or 0.0) * 1000,
             response_length=0,
-            exception=None if error is None else CallFailed(_words(sample)),
+            exception=None if error is None else CallFailed(words(sample)),
             context={},
         )
 
@@ -187,7 +194,8 @@ class _Call:
         return sample
 
 
-def _words(sample: Sample) -> str:
+def words(sample: Sample) -> str:
+    """How a failed call is told to Locust."""
     failure = sample.failure
     return "nothing was sent" if failure is None else str(Failure.of(failure))
 
@@ -222,7 +230,26 @@ class EmbedUser(QianfanUser):
     scenario = "embed"
 
 
+class CeilingUser(QianfanUser):
+    """Scenario ``ceiling``: one step of it is a run of these."""
+
+    scenario = "ceiling"
+
+
+class SoakUser(QianfanUser):
+    """Scenario ``soak``: makes calls for hours."""
+
+    scenario = "soak"
+
+
+class ReplayUser(QianfanUser):
+    """Scenario ``replay``: makes calls at the moments of a file."""
+
+    scenario = "replay"
+
+
 #: By scenario.
 USERS: dict[str, type[QianfanUser]] = {
-    user.scenario: user for user in (ChatUser, StreamUser, MixedUser, ToolsUser, EmbedUser)
+    user.scenario: user
+    for user in (ChatUser, StreamUser, MixedUser, ToolsUser, EmbedUser, CeilingUser, SoakUser, ReplayUser)
 }

@@ -71,7 +71,7 @@ VARIANTS: dict[str, Variant] = {
     "itl (LLMPerf)": Variant("time to the last content / output tokens: TTFT is in it", _LLMPERF, _llmperf_itl),
     "ttft (Qianfan SDK)": Variant(
         "to the headers: what the official SDK's Locust stress test calls first token",
-        "qianfan, extensions/stress_test",
+        "qianfan 0.4, dataset/stress_test and resources/requestor",
         _headers_as_ttft,
     ),
 }

@@ -112,15 +112,19 @@ def watch(admit: Admit) -> Iterator[Watch]:
 
 
 def install() -> Callable[[], None]:
-    """Put the watch at both doors of this process, once; returns what takes it away."""
-    undo = [_at_http_client()]
-    undo += [_at_httpcore(name) for name in _HTTPCORES if importlib.util.find_spec(name) is not None]
+    """Put the watch at both doors of this process, if it is not there yet; returns what takes it away."""
+    if not _undo:
+        _undo.append(_at_http_client())
+        _undo.extend(_at_httpcore(name) for name in _HTTPCORES if importlib.util.find_spec(name) is not None)
+    return _remove
 
-    def remove() -> None:
-        for each in reversed(undo):
-            each()
 
-    return remove
+_undo: list[Callable[[], None]] = []
+
+
+def _remove() -> None:
+    while _undo:
+        _undo.pop()()
 
 
 def _at_http_client() -> Callable[[], None]:

@@ -16,9 +16,10 @@ from locust.runners import MasterRunner, Runner, WorkerRunner
 from loadtests.bench import BEGIN, FINISH, FINISHED, ONE_PROCESS, Bench, of_locust
 from loadtests.ending import finish
 from loadtests.options import Option, options
-from loadtests.plan import GRACE, Plan, PlanError, plan_of
+from loadtests.plan import GRACE, Plan, plan_of
 from loadtests.reporting.outputs import tell
 from loadtests.session import rehearse
+from loadtests.spelling import PlanError
 from loadtests.webpage import add_tab
 from qfkit.client import ConfigurationError
 

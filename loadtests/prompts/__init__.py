@@ -16,7 +16,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from loadtests.plan import PlanError, Traffic, weights
+from loadtests.plan import Traffic
+from loadtests.spelling import PlanError, weights
 from qfkit.protocol.tokens import estimate
 
 #: Characters, roughly, of a built-in prompt: a question; a paragraph to work on; a page.

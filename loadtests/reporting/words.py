@@ -51,11 +51,16 @@ def load_of(report: Data) -> str:
     return f"{load['model']} arrivals{rate}"
 
 
+def _attempts(attempts: int) -> str:
+    return f"up to {attempts} attempts a call" if attempts > 1 else "no retries"
+
+
 def headline(report: Data, name: str) -> str:
     """What was asked, of whom, and how."""
     model = f", {report['model']}" if report["model"] else ""
     client = f" by {report['client']}" if report.get("client", "qfkit") != "qfkit" else ""
-    retries = f"up to {report['attempts']} attempts a call" if report["attempts"] > 1 else "no retries"
+    attempts = report["attempts"]
+    retries = "the client's own retries" if attempts is None else _attempts(attempts)
     who = f"{load_of(report)}, seed {report['seed']}, {retries}"
     return f"{name}: {report['dialect']}{model} at {report['host']}{client}, {who}"
 

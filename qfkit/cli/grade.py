@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
 
 from qfkit.cli.mock import DEFAULT_PORT
+
+if TYPE_CHECKING:
+    from qfkit.control import ControlAPI
+
+
+_ADVICE = "start one with qfkit mock, give its --url, or judge a --journal"
 
 
 class _Unusable(click.ClickException):
@@ -52,6 +57,7 @@ def command(
     Exits with 0 when nothing is wrong, with 1 when something was found, and with 2 when nothing could be judged.
     docs/verdicts.md explains each finding.
     """
+    from qfkit.control import ControlAPI, ControlFailed
     from qfkit.grading import Limits, declared
     from qfkit.grading.report import check_code
 
@@ -63,11 +69,14 @@ def command(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     found = (
-        _of_server(_Server(url.rstrip("/"), token), account, schedule, limits, noticed=noticed)
+        _of_server(ControlAPI(url, token, advice=_ADVICE), account, schedule, limits, noticed=noticed)
         if journal is None
         else _of_file(journal, account, schedule, limits, noticed=noticed)
     )
-    verdicts = dict(found)
+    try:
+        verdicts = dict(found)
+    except ControlFailed as error:
+        raise _Unusable(str(error)) from error
     if not verdicts:
         unused = f"the account {account!r} has not been used" if account else "no account has been used"
         raise _Unusable(f"{unused}: there is nothing to judge")
@@ -125,49 +134,9 @@ def _of_file(
 
 
 def _of_server(
-    server: _Server, account: str | None, schedule: str | None, limits: str, *, noticed: bool
+    server: ControlAPI, account: str | None, schedule: str | None, limits: str, *, noticed: bool
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     used = [each["name"] for each in server.get("accounts")["accounts"] if each["requests"]]
     query = {"schedule": schedule, "limits": limits or None, "noticed": "all" if noticed else None}
     for name in used if account is None else [account]:
         yield name, server.get(f"accounts/{quote(name, safe='')}/verdict", **query)
-
-
-class _Server:
-    """The control API of a mock."""
-
-    def __init__(self, url: str, token: str | None) -> None:
-        import requests
-
-        self._url = url
-        self._session = requests.Session()
-        self._session.trust_env = False  # a mock is not behind the proxy that the environment names
-        if ca := os.environ.get("REQUESTS_CA_BUNDLE"):
-            self._session.verify = ca
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
-
-    def get(self, path: str, **query: str | None) -> dict[str, Any]:
-        """What it answers.
-
-        Raises:
-            _Unusable: it cannot be reached, or refuses; in its own words.
-        """
-        import requests
-
-        url = f"{self._url}/__admin/{path}"
-        try:
-            answer = self._session.get(url, params=query, timeout=30)
-        except requests.RequestException as error:
-            raise _Unusable(
-                f"no mock answers at {self._url} ({type(error).__name__}): start one with qfkit mock, give its --url, "
-                "or judge a --journal"
-            ) from error
-        try:
-            data: dict[str, Any] = answer.json()
-            if answer.status_code == 200:
-                return data
-            message = str(data["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            message = f"{url} answers {answer.status_code}: is that a mock of qfkit?"
-        raise _Unusable(message)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -60,11 +59,11 @@ def command(
     """
     if follow and (har or export):
         raise click.UsageError("--follow prints what comes; write a file of it afterwards, with --har or --export")
-    reader = _Reader(url.rstrip("/"), token, {"account": account} if account else {}, filters)
+    reader = _Reader(url, token, {"account": account} if account else {}, filters)
     if har or export:
         for path, form in ((har, "har"), (export, "jsonl")):
             if path:
-                path.write_bytes(reader.get(limit=limit, format=form).content)
+                path.write_bytes(reader.get(limit=limit, format=form))
                 click.echo(f"wrote {path}")
         return
     shown = 0
@@ -82,15 +81,9 @@ class _Reader:
     """Reads the journal of a mock over its control API."""
 
     def __init__(self, url: str, token: str | None, fixed: dict[str, str], filters: tuple[str, ...]) -> None:
-        import requests
+        from qfkit.control import ControlAPI
 
-        self._url = url
-        self._session = requests.Session()
-        self._session.trust_env = False  # a mock is not behind the proxy that the environment names
-        if ca := os.environ.get("REQUESTS_CA_BUNDLE"):
-            self._session.verify = ca
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._mock = ControlAPI(url, token, patience=_WAIT + 10)
         self._query = dict(fixed)
         for text in filters:
             name, equals, value = text.partition("=")
@@ -98,29 +91,27 @@ class _Reader:
                 raise click.UsageError(f"--filter is NAME=VALUE, such as ok=false; got {text!r}")
             self._query[name] = value
 
-    def get(self, **more: Any) -> Any:
+    def get(self, **more: Any) -> bytes:
         """One page.
 
         Raises:
             click.ClickException: the mock cannot be reached, or refuses; in its own words.
         """
-        import requests
+        from qfkit.control import ControlFailed
 
         try:
-            answer = self._session.get(
-                f"{self._url}/__admin/journal", params={**self._query, **more}, timeout=_WAIT + 10
-            )
-        except requests.RequestException as error:
-            raise click.ClickException(
-                f"no mock answers at {self._url} ({type(error).__name__}): start one with qfkit mock, or give its --url"
-            ) from error
-        if answer.status_code != 200:
-            raise click.ClickException(_refusal(answer))
-        return answer
+            return self._mock.send("GET", "journal", **{**self._query, **more})
+        except ControlFailed as error:
+            raise click.ClickException(str(error)) from error
+
+    def entries(self, **more: Any) -> list[dict[str, Any]]:
+        """The requests of one page."""
+        page: list[dict[str, Any]] = json.loads(self.get(**more))["entries"]
+        return page
 
     def last(self, limit: int) -> Iterator[dict[str, Any]]:
         """The last entries, oldest first."""
-        yield from self.get(limit=limit).json()["entries"]
+        yield from self.entries(limit=limit)
 
     def follow(self, limit: int) -> Iterator[dict[str, Any]]:
         """The last entries, then what comes."""
@@ -138,19 +129,12 @@ class _Reader:
             if unanswered:
                 time.sleep(_AGAIN)
             shown = {number for number in shown if number > after}
-            page = self.get(after=after, wait=_WAIT, limit=_PAGE).json()["entries"]
+            page = self.entries(after=after, wait=_WAIT, limit=_PAGE)
 
 
 def _unanswered(entry: dict[str, Any]) -> bool:
     """It has no answer yet; a fault without a status line has been answered, and has said so."""
     return entry["status"] == 0 and entry["answered_by"] is None
-
-
-def _refusal(answer: Any) -> str:
-    try:
-        return str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"{answer.url} answers {answer.status_code}: is that a mock of qfkit?"
 
 
 def line(entry: dict[str, Any]) -> str:

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import click
 
 from loadtests.options import Option, options
-from loadtests.plan import SCENARIOS, PlanError, plan_of
+from loadtests.plan import SCENARIOS, plan_of
+from loadtests.spelling import PlanError
 
 #: Seconds that the host may take to accept the connection that shows it is there.
 _PATIENCE = 5.0

@@ -27,7 +27,7 @@ class _Stopped(click.ClickException):
     "policies",
     multiple=True,
     metavar="POLICY",
-    help="Such as full:base=0.5,cap=20,attempts=5 or openai; can be given several times.  [default: about ten]",
+    help="Such as full:base=0.5,cap=20, openai or LABEL=fixed:base=2; can be repeated.  [default: about ten]",
 )
 @click.option(
     "--policies", "file", type=click.Path(dir_okay=False, path_type=Path), help="More of them, one a line; # comments."

@@ -13,6 +13,8 @@ from qfkit.simulation.measures import Outcome
 _WIDTH: Final = 1040
 _LEFT, _RIGHT, _ROW = 270, 110, 46
 _INK, _GRID, _ARRIVALS, _ANSWERS, _FAULT = "#333", "#e3e8eb", "#b8c4cc", "#0b6e99", "#fbe3e0"
+#: Characters of a label that have room.
+_LONGEST: Final = 36
 #: Told apart also by people who see colours differently (Okabe and Ito, 2008); after the eighth they come dashed.
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#888888")
 _CURVE: Final = 260
@@ -144,7 +146,7 @@ def _points(outcome: Outcome, last: float) -> Iterable[tuple[float, float]]:
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 42 else f"{label[:41]}…"
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
 
 
 def _text(x: float, y: float, words: str, *, anchor: str = "start", bold: bool = False) -> str:

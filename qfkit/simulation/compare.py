@@ -31,11 +31,13 @@ class Comparison:
         scenario: what they were put into.
         outcomes: one of each policy, in the order given.
         advice: which of them to take, and why.
+        written: label -> what the policy was written as, or its repr.
     """
 
     scenario: Scenario
     outcomes: Sequence[Outcome]
     advice: Advice
+    written: Mapping[str, str]
 
     def __getitem__(self, label: str) -> Outcome:
         """The outcome of a policy by its name.
@@ -53,7 +55,7 @@ class Comparison:
         return {
             "format": 1,
             "scenario": self.scenario.to_dict(),
-            "policies": [outcome.to_dict() for outcome in self.outcomes],
+            "policies": [{"policy": self.written[it.label]} | it.to_dict() for it in self.outcomes],
             "recommended": self.advice.label,
             "advice": self.advice.text,
         }
@@ -113,4 +115,5 @@ def simulate(
         share(tasks, jobs, note, progress)
     outcomes = [done[it.label] for it in found]
     deaf = {it.label for it in found if not it.heeds} if scenario.says_when else set()
-    return Comparison(scenario, outcomes, advise(scenario, outcomes, deaf))
+    written = {it.label: it.text or repr(it.policy) for it in found}
+    return Comparison(scenario, outcomes, advise(scenario, outcomes, deaf), written)

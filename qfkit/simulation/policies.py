@@ -1,6 +1,7 @@
 """Who contends: `RetryPolicy` as it is, and the libraries that people retry with, by their own rules.
 
-A policy is written as ``NAME`` or ``NAME:option=value,option=value``. The names are the rows of `OURS`, each a
+A policy is written as ``NAME`` or ``NAME:option=value,option=value``, and with ``LABEL=`` before it where reports shall
+call it something shorter. The names are the rows of `OURS`, each a
 `RetryPolicy` whose fields are the options, and of `LIBRARIES`, whose options are the library's own.
 """
 
@@ -104,11 +105,13 @@ class Contender:
         label: how reports call it.
         policy: what decides.
         honours: whether it is told what the service says in ``Retry-After``.
+        text: what it was written as, where it was.
     """
 
     label: str
     policy: Policy
     honours: bool = True
+    text: str = ""
 
     @property
     def heeds(self) -> bool:
@@ -164,9 +167,9 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
         "errors": ("none", "immediate", "fixed", "exponential", "full", "equal", "decorrelated", *_LIBRARIES),
         "contention": (
-            f"immediate:{_AWS}",
-            *(f"{name}:base=0.01,{_AWS}" for name in ("exponential", "full", "equal")),
-            f"decorrelated:base=0.005,{_AWS}",
+            f"immediate=immediate:{_AWS}",
+            *(f"{name}={name}:base=0.01,{_AWS}" for name in ("exponential", "full", "equal")),
+            f"decorrelated=decorrelated:base=0.005,{_AWS}",
         ),
     }
 )
@@ -184,7 +187,7 @@ _FLAG: Final[Mapping[str, bool]] = MappingProxyType({"yes": True, "no": False})
 
 
 def contender(text: str) -> Contender:
-    """What ``text`` names: ``full:base=0.5,cap=20,attempts=5``, ``openai``, ``urllib3:backoff_factor=0.5``.
+    """What ``text`` names: ``full:base=0.5,cap=20``, ``openai``, ``mine=urllib3:backoff_factor=0.5``.
 
     The names of `OURS` have the fields of `RetryPolicy` as options; ``max_total=none`` lifts that limit, ``budget=0.1``
     and ``reserve=10`` are those of a `RetryBudget`. The names of `LIBRARIES` have those of
@@ -194,7 +197,13 @@ def contender(text: str) -> Contender:
     Raises:
         ValueError: there is no such policy or option, or a value is out of its range; the message names the nearest.
     """
-    name, _, rest = text.partition(":")
+    label, equals, written = text.partition("=")
+    if not equals or ":" in label:
+        label = written = text
+    label, written = label.strip(), written.strip()
+    if not label:
+        raise ValueError(f"a label stands before its =, as in mine=full:base=0.5; got {text!r}")
+    name, _, rest = written.partition(":")
     name = name.strip()
     known = [*OURS, *LIBRARIES]
     if name not in known:
@@ -211,7 +220,7 @@ def contender(text: str) -> Contender:
         policy = _ours(name, given) if name in OURS else _library(name, given)
     except (ValueError, ConfigurationError) as error:
         raise ValueError(f"policy {text!r}: {error}") from error
-    return Contender(text.strip(), policy, _FLAG[told])
+    return Contender(label, policy, _FLAG[told], written)
 
 
 def contenders(policies: Iterable[str | Contender] | Mapping[str, RetryPolicy]) -> list[Contender]:

@@ -90,14 +90,21 @@ def render(comparison: Comparison) -> str:
     ]
     table.insert(1, "  ".join("-" * width for width in widths))
     given_up = [line for outcome in outcomes if (line := _given_up(outcome))]
+    labels = _labels(comparison)
     parts = [
         f"{comparison.scenario.name}: {comparison.scenario.words()}",
         "\n".join(table),
+        *(["Policies:\n" + "\n".join(f"  {line}" for line in labels)] if labels else []),
         "\n".join(f"{column.title:10} {column.meaning}" for column in columns),
         *(["Given up:\n" + "\n".join(given_up)] if given_up else []),
         comparison.advice.text,
     ]
     return "\n\n".join(parts)
+
+
+def _labels(comparison: Comparison) -> list[str]:
+    """What those policies are whose label is not what they were written as."""
+    return [f"{label}: {text}" for label, text in comparison.written.items() if text != label]
 
 
 def _given_up(outcome: Outcome) -> str:
@@ -131,6 +138,7 @@ def page(comparison: Comparison, command: str = "") -> str:
         reasons="".join(f"<li>{escape(line.removeprefix('- '))}</li>" for line in reasons),
         head=head,
         rows=rows,
+        labels="".join(f"<li>{escape(line)}</li>" for line in _labels(comparison)),
         given_up="".join(f"<li>{escape(line.strip())}</li>" for line in given_up) or "<li>none</li>",
         chart=draw(comparison),
         meanings=meanings,
@@ -155,6 +163,7 @@ svg {{ max-width: 100%; height: auto }} .advice {{ font-size: 1.2em }} .wide {{ 
 <ul>{reasons}</ul>
 <div class="wide"><table><tr><th>policy</th>{head}</tr>
 {rows}</table></div>
+<ul>{labels}</ul>
 <h2>Over time</h2>
 {chart}
 <h2>Calls given up</h2>

@@ -144,7 +144,7 @@ def test_a_mock_with_a_token():
 def test_another_server_is_told_from_a_mock(monkeypatch):
     answer = requests.Response()
     answer.status_code, answer._content = 404, b"<html>"
-    monkeypatch.setattr(requests.Session, "get", lambda self, url, **_: answer)
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: answer)
     result = run("--url", "http://127.0.0.1:1")
     assert result.exit_code == 2
     assert "answers 404: is that a mock of qfkit?" in result.output

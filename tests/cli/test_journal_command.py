@@ -54,6 +54,8 @@ def test_filters_and_accounts(server, account):
     assert len(run("--url", server.url, "--filter", "contains=明天", "--json").output.splitlines()) == 1
     nobody = run("--url", server.url, "--account", "nobody")
     assert "no request fits" in nobody.output
+    # A filter may be called like an argument of whoever sends it.
+    assert len(run("--url", server.url, "--filter", "method=POST", "--json").output.splitlines()) == 3
     wrong = run("--url", server.url, "--filter", "modell=x")
     assert wrong.exit_code == 1
     assert "model" in wrong.output

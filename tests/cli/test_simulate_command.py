@@ -38,14 +38,15 @@ def test_each_scenario_prints_a_table_and_a_recommendation(name):
 
 
 def test_json_is_the_whole_comparison_and_the_same_each_time():
-    arguments = ("quota", *QUICK["quota"], "-p", "full:attempts=4", "-p", "openai", "--seed", "7", "--json")
+    arguments = ("quota", *QUICK["quota"], "-p", "ours=full:attempts=4", "-p", "openai", "--seed", "7", "--json")
     result = simulate(*arguments)
     data = json.loads(result.stdout)
     assert result.stderr == ""
-    assert [policy["label"] for policy in data["policies"]] == ["full:attempts=4", "openai"]
+    assert [policy["label"] for policy in data["policies"]] == ["ours", "openai"]
+    assert [policy["policy"] for policy in data["policies"]] == ["full:attempts=4", "openai"]
     assert data["scenario"]["limits"] == {"qps": 10, "window": "fixed"}
     assert data["scenario"]["seed"] == 7
-    assert data["recommended"] == "full:attempts=4"
+    assert data["recommended"] == "ours"
     assert data["policies"][0]["answered"] == 40
     again = json.loads(simulate(*arguments).stdout)
     for one in (*data["policies"], *again["policies"]):
@@ -77,6 +78,12 @@ def test_names_are_escaped_in_the_page(tmp_path):
     assert result.exit_code == 0, result.output
     assert "<b>two" not in page.read_text("utf-8")
     assert "full:base=1 , attempts=2" in result.stdout
+
+
+def test_a_policy_has_the_label_that_it_is_given():
+    text = simulate("quota", *QUICK["quota"], "-p", "ours=full:attempts=4,base=0.25", "-p", "none").stdout
+    assert re.search(r"^ours +\d", text, re.MULTILINE)
+    assert "Policies:\n  ours: full:attempts=4,base=0.25\n\n" in text
 
 
 def test_nothing_answered_is_said():

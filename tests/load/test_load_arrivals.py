@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from loadtests.arrivals import Arrival, moments_of, share
-from loadtests.plan import Load, PlanError
+from loadtests.plan import Load
+from loadtests.spelling import PlanError
 
 rates = st.floats(0.5, 200)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -15,8 +16,8 @@ import requests
 import urllib3
 
 from loadtests.clients import CLIENTS, Call, Said, Setting, describe, factory_of
-from loadtests.plan import PlanError
 from loadtests.session import BudgetSpent
+from loadtests.spelling import PlanError
 from loadtests.watching import install, watch
 from mock_server import MockServer
 
@@ -55,7 +56,7 @@ def _as_it_was(monkeypatch) -> Iterator[None]:
 
 def caller_of(server: MockServer, name: str, dialect: Any, attempts: int | None = None) -> tuple[Any, Any]:
     account = server.account()
-    setting = Setting(server.url, dialect, None, account.env(), attempts, "seed")
+    setting = Setting(server.url, dialect, None, account.env(), attempts)
     return account, factory_of(name)(setting)
 
 
@@ -128,6 +129,28 @@ def test_the_attempts_of_a_call_are_limited(server, name, dialect):
 
 
 @pytest.mark.parametrize(("name", "dialect"), [("qfkit", "v2"), ("sdk", "v2"), ("openai", "v2")])
+def test_the_wait_for_an_answer_is_limited(server, name, dialect):
+    account = server.account()
+    account.fault("hang", times=9)
+    caller = factory_of(name)(Setting(server.url, dialect, None, account.env(), 1, timeout=0.1))
+    sample, _ = made(caller)
+    assert (sample.outcome, sample.failure.status, sample.failure.phase) == ("failed", None, "headers")
+    assert sample.end == pytest.approx(0.1, abs=0.3)
+
+
+def test_an_open_call_counts_from_the_moment_that_it_was_meant_for(server):
+    account, caller = caller_of(server, "qfkit", "v2")
+    account.reply("好")
+    with watch(lambda url: None) as seen:
+        call = Call(caller, "chat", time.perf_counter() - 2.0)
+        call.make("?")
+    sample = call.sample(seen, scenario="test", measure_from=time.time() - 1.0)
+    assert sample.late == pytest.approx(2.0, abs=0.1)
+    assert sample.end == pytest.approx(2.0, abs=0.2)
+    assert sample.warmup is True
+
+
+@pytest.mark.parametrize(("name", "dialect"), [("qfkit", "v2"), ("sdk", "v2"), ("openai", "v2")])
 def test_what_breaks_on_the_way_has_its_phase(server, name, dialect):
     account, caller = caller_of(server, name, dialect, attempts=1)
     account.fault("reset", times=9)
@@ -139,7 +162,7 @@ def test_what_breaks_on_the_way_has_its_phase(server, name, dialect):
 def test_nobody_there_is_another_phase(name, dialect):
     with MockServer() as gone:
         url, env = gone.url, gone.account().env()
-    caller = factory_of(name)(Setting(url, dialect, None, env, 1, "seed"))
+    caller = factory_of(name)(Setting(url, dialect, None, env, 1))
     sample, _ = made(caller)
     assert (sample.outcome, sample.failure.status, sample.failure.phase) == ("failed", None, "connect")
 
@@ -192,7 +215,7 @@ class TestOnesOwn:
         module = ModuleType("my_app_client")
         module.make = lambda setting: setting.url
         monkeypatch.setitem(sys.modules, "my_app_client", module)
-        setting = Setting("http://x", "v2", None, {}, None, "")
+        setting = Setting("http://x", "v2", None, {})
         assert factory_of("my_app_client:make")(setting) == "http://x"
 
     def test_what_it_raises_is_told_by_status_and_code_or_by_its_class(self):
@@ -247,4 +270,4 @@ def test_a_client_that_is_not_installed(monkeypatch):
 )
 def test_a_client_that_cannot(name, dialect, words):
     with pytest.raises(PlanError, match=words):
-        factory_of(name)(Setting("http://127.0.0.1:1", dialect, None, {}, None, ""))
+        factory_of(name)(Setting("http://127.0.0.1:1", dialect, None, {}))

@@ -154,6 +154,15 @@ def test_shares_are_fishers_and_the_interval_holds_the_difference(hits_a, hits_b
     assert -1 <= found.low <= found.high <= 1
 
 
+@pytest.mark.parametrize("hits", [0, 100])
+def test_where_all_or_none_hit_there_is_still_a_difference_that_would_show(hits):
+    found = shares((hits, 100), (hits, 100), more_is_worse=not hits)
+    assert found is not None
+    assert (found.value, found.p_any) == (0, 1)
+    assert 0.01 < abs(found.smallest) < 0.1
+    assert found.low <= 0 <= found.high
+
+
 def test_newcombes_interval_is_that_of_his_paper():
     """Method 10 of table II of Statistics in Medicine 17 (1998): 56/70 - 48/80 is 0.2, 0.0524 to 0.3339."""
     found = shares((48, 80), (56, 70), more_is_worse=True)

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from loadtests.control import Control, ControlFailed
-from loadtests.plan import PlanError
+from loadtests.spelling import PlanError
 from mock_server import MockServer
 from qfkit import Client, QianfanError, RetryPolicy
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from loadtests.climb import Climb
 from loadtests.options import options
-from loadtests.plan import Load, Plan, PlanError, Traffic, hostname_of, is_loopback, plan_of, seconds_of, weights
+from loadtests.plan import Load, Plan, Traffic, hostname_of, is_loopback, plan_of
+from loadtests.play import Play
+from loadtests.spelling import PlanError, seconds_of, weights
 
 
 @pytest.mark.parametrize(
@@ -102,7 +105,7 @@ class TestOptions:
             plan_of({}, scenario="qps", host=None)
 
     def test_each_option_sets_something(self):
-        members = {name for struct in (Plan, Load, Traffic) for name in struct.__struct_fields__}
+        members = {name for struct in (Plan, Load, Traffic, Play, Climb) for name in struct.__struct_fields__}
         for option in (*options("qfkit"), *options("locust")):
             assert option.name.removeprefix("no_").removesuffix("_file") in members, option
 

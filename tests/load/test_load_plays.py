@@ -7,9 +7,10 @@ from contextlib import suppress
 import pytest
 
 from loadtests.control import Control, ControlFailed
-from loadtests.plan import PlanError
-from loadtests.plays import Play, Stage
+from loadtests.play import Play
+from loadtests.plays import Stage
 from loadtests.served import tagged
+from loadtests.spelling import PlanError
 from mock_server import MockServer
 from qfkit import Client, QianfanError, RetryPolicy
 

@@ -11,8 +11,9 @@ import urllib3
 from requests.adapters import BaseAdapter
 
 from loadtests.outcomes import attempted
-from loadtests.plan import Plan, PlanError, Traffic
+from loadtests.plan import Plan, Traffic
 from loadtests.session import BudgetSpent, Gate, MeasuredSession, new_client, rehearse
+from loadtests.spelling import PlanError
 from qfkit.client import (
     APIError,
     Attempt,

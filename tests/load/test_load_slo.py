@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -304,3 +305,10 @@ def test_what_a_good_call_is_is_not_judged():
     assert (result["ok"], result["why"]) == (
         None, "says what a good call is; 90.0% of the calls met all that is asked of one",
     )  # fmt: skip
+
+
+def test_every_measure_and_statistic_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "load-testing.md").read_text("utf-8")
+    section = text[text.index("## What is asked of a run") : text.index("## How a run ends")]
+    assert [name for name in [*DURATIONS, *MEASURES] if f"`{name}`" not in section] == []
+    assert [name for name in STATISTICS if f"`.{name}`" not in section] == []

@@ -166,7 +166,7 @@ class TestProcesses:
         assert alone == together
 
     def test_one_that_is_stopped_stops_all(self):
-        with pytest.raises(TooMuch, match="(full|equal): stopped after 500 attempts"):
+        with pytest.raises(TooMuch, match=r"(full|equal): stopped after 500 attempts"):
             simulate(scenario("quota"), ["full", "equal"], jobs=2, most_attempts=500)
         assert multiprocessing.active_children() == []
 
