@@ -19,11 +19,13 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import gevent
 import msgspec
+from locust import runners
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
@@ -33,6 +35,7 @@ from loadtests.clientusers import CLIENT_USERS
 from loadtests.climbing import Probe, climb
 from loadtests.control import Control
 from loadtests.ending import finish
+from loadtests.measures import Histogram
 from loadtests.plan import Plan
 from loadtests.reporting.outputs import tell
 from loadtests.reporting.progress import Moment, Progress, progress
@@ -45,6 +48,8 @@ from qfkit.client import ConfigurationError
 
 #: Seconds that a worker may take to start and to say that it is ready.
 _START = 60.0
+#: Seconds between a worker's reports: as often as progress is shown. Locust's 3 s would show it in leaps.
+_REPORTS = 1.0
 
 
 def main(arguments: list[str]) -> int:
@@ -110,6 +115,12 @@ def _nothing(plan: Plan) -> report.Setting:
     )
 
 
+def _medians(durations: Mapping[str, Histogram]) -> dict[str, float]:
+    """What is shown while a run goes on: title -> milliseconds."""
+    found = {title: durations[name].quantiles(0.5) for name, title in (("ttft", "TTFT"), ("latency", "latency"))}
+    return {title: values[0] * 1000 for title, values in found.items() if values}
+
+
 def _environment(plan: Plan) -> Environment:
     return Environment(
         user_classes=[(USERS | CLIENT_USERS)[plan.scenario]],
@@ -123,6 +134,7 @@ def work(plan: Plan, port: int) -> int:
     """Be a worker of the master at this port of this machine, until it says that it is over."""
     for signum in (signal.SIGINT, signal.SIGTERM):  # they reach the master, too, and the master tells its workers
         signal.signal(signum, signal.SIG_IGN)
+    runners.WORKER_REPORT_INTERVAL = _REPORTS
     environment = _environment(plan)
     runner = environment.create_worker_runner("127.0.0.1", port)
     attach(environment, runner, plan)
@@ -201,28 +213,30 @@ class Run:
         gevent.spawn(self.runner.quit)
 
     def _watch(self, shown: Progress) -> None:
-        start = last = time.monotonic()
-        before = 0
+        last, before = time.monotonic(), 0
         while True:
             gevent.sleep(1.0)
             # The last second's figures only: to sort those of the whole run each time would disturb it.
             fresh = self.bench.recorder.take()
             now, total = time.monotonic(), self.bench.recorder.so_far
             rate = (total.calls - before) / (now - last)
-            shown.show(self._moment(fresh, elapsed=now - start, rate=rate))
+            elapsed = max(0.0, time.time() - self.bench.begun) if self.bench.begun else 0.0  # calibration comes first
+            shown.show(self._moment(fresh, elapsed=elapsed, rate=rate))
             last, before = now, total.calls
 
     def _moment(self, fresh: Ledger, *, elapsed: float, rate: float) -> Moment:
-        total, medians, late = self.bench.recorder.so_far, {}, None
-        tally = next(iter(fresh.tallies.values()), None)
-        if tally is not None:
-            for name, title in (("ttft", "TTFT"), ("latency", "latency")):
-                if found := tally.durations[name].quantiles(0.5):
-                    medians[title] = found[0] * 1000
+        total, late = self.bench.recorder.so_far, None
+        medians: dict[str, float] = {}
+        if (tally := next(iter(fresh.tallies.values()), None)) is not None:
+            medians = _medians(tally.durations)
             late = tally.late.quantiles(1.0)[0] * 1000 if tally.late.count else None
+        elif (tally := next(iter(total.tallies.values()), None)) is not None:
+            # What workers report is added up at once; the last second that is whole then stands in the timeline.
+            cells = [cell for _, cell in tally.timeline.rows()][-3:-1]
+            medians = _medians({"ttft": cells[-1].ttft, "latency": cells[-1].latency}) if cells else {}
         return Moment(
             elapsed=elapsed,
-            users=self.runner.user_count,
+            users=None if self.plan.load.open else self.runner.user_count,
             calls=total.calls,
             failed=total.failed,
             rate=rate,

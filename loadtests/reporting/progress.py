@@ -22,7 +22,7 @@ class Moment(NamedTuple):
 
     Attributes:
         elapsed: seconds since its start.
-        users: that are at work now.
+        users: that are at work now; None in an open model.
         calls: that have ended.
         failed: those of them that failed.
         rate: calls a second that ended since the last moment.
@@ -32,7 +32,7 @@ class Moment(NamedTuple):
     """
 
     elapsed: float
-    users: int
+    users: int | None
     calls: int
     failed: int
     rate: float
@@ -72,10 +72,11 @@ def told(moment: Moment, run_time: float) -> str:
 
 
 def _parts(moment: Moment) -> list[str]:
-    busy = f"{moment.users} users" if moment.in_flight is None else f"{moment.in_flight} in flight"
+    busy = [] if moment.users is None else [f"{moment.users} users"]
+    busy += [] if moment.in_flight is None else [f"{moment.in_flight} in flight"]
     late = [] if moment.late is None else [f"late {figure(moment.late)} ms"]
     medians = [f"p50 {name} {figure(value)} ms" for name, value in moment.medians.items()]
-    return [busy, f"{moment.calls} calls", f"{moment.failed} failed", f"{moment.rate:.1f}/s", *medians, *late]
+    return [*busy, f"{moment.calls} calls", f"{moment.failed} failed", f"{moment.rate:.1f}/s", *medians, *late]
 
 
 class Plain:
