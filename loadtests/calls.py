@@ -167,7 +167,7 @@ def check_scenarios(plan: Plan) -> None:
     kinds = kinds_of(plan.scenario, plan.traffic)
     names = {mix.name(dialect, kind): kind == "stream" for dialect, weighed in kinds.items() for kind in weighed}
     try:
-        slo.check_scenarios(plan.slos, names)
+        slo.check_scenarios(plan.slos, names, played=plan.scenario, open_load=plan.load.open)
     except slo.SloError as error:
         raise PlanError(str(error)) from error
 

@@ -205,17 +205,27 @@ def _of_file(file: Path) -> list[Slo]:
     return found
 
 
-def check_scenarios(slos: Sequence[Slo], scenarios: Mapping[str, bool]) -> None:
+def check_scenarios(
+    slos: Sequence[Slo], scenarios: Mapping[str, bool], *, played: str = "", open_load: bool = True
+) -> None:
     """See, before a run starts, that each objective can be judged at all.
 
     Args:
         slos: what is asked for.
         scenarios: names that calls will be counted under -> whether some of these calls are streams.
+        played: the scenario of ``qfkit load``; empty when it is another locustfile's.
+        open_load: calls have an intended moment.
 
     Raises:
-        SloError: a scenario is not part of the run, or has no streams where the measure is one of streams.
+        SloError: a scenario is not part of the run, or the run cannot measure what is asked for.
     """
     for slo in slos:
+        only = MEASURES[slo.measure].only if slo.measure in MEASURES else ()
+        if only and played and played not in only:
+            hint = f"only the scenarios {' and '.join(only)} measure {slo.measure}" if len(only) > 1 else ""
+            raise SloError(slo.text, 0, hint or f"only the scenario {only[0]} measures {slo.measure}")
+        if slo.measure == "late" and not open_load:
+            raise SloError(slo.text, 0, "users that wait for answers are never late: ask for it with --rate")
         mine = [streams for name, streams in scenarios.items() if slo.is_for(name)]
         if not mine:
             assert slo.scenario is not None

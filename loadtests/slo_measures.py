@@ -96,6 +96,7 @@ class Measure(NamedTuple):
         of_run: it is one figure of the whole run; ``read`` then gets the report.
         comparable: another rate may be asked for as a part of it.
         generator: a busy load generator makes it look worse than it is.
+        only: scenarios of ``qfkit load`` that measure it; empty for all.
     """
 
     unit: Unit
@@ -104,6 +105,7 @@ class Measure(NamedTuple):
     of_run: bool = False
     comparable: bool = False
     generator: bool = False
+    only: tuple[str, ...] = ()
 
 
 def offered(data: Report) -> float | None:
@@ -158,13 +160,32 @@ MEASURES: dict[str, Measure] = {
         "from the end of an outage to 95 % of the goodput before it",
         _member("outage", "recovery_seconds"),
         of_run=True,
+        only=("outage",),
     ),
-    "storm": Measure("rate", "attempts in the worst second of an outage", _member("outage", "storm_peak"), of_run=True),
+    "storm": Measure(
+        "rate",
+        "attempts in the worst second of an outage",
+        _member("outage", "storm_peak"),
+        of_run=True,
+        only=("outage",),
+    ),
     "wasted": Measure(
-        "count", "attempts that an outage could only refuse", _member("outage", "wasted_attempts"), of_run=True
+        "count",
+        "attempts that an outage could only refuse",
+        _member("outage", "wasted_attempts"),
+        of_run=True,
+        only=("outage",),
     ),
-    "ceiling": Measure("rate", "highest rate that kept the SLOs", _member("ceiling", "ceiling_rate"), of_run=True),
-    "verdict": Measure("word", "pass or fail: what qfkit.grading says of the client", _verdict, of_run=True),
+    "ceiling": Measure(
+        "rate", "highest rate that kept the SLOs", _member("ceiling", "ceiling_rate"), of_run=True, only=("ceiling",)
+    ),
+    "verdict": Measure(
+        "word",
+        "pass or fail: what qfkit.grading says of the client",
+        _verdict,
+        of_run=True,
+        only=("backoff", "outage"),
+    ),
 }
 
 #: Measures of which a part may be asked for, as ``errors.429``.

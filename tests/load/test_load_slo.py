@@ -149,6 +149,21 @@ def test_what_cannot_be_judged_is_told_before_the_run():
         check_scenarios([parse("strem:errors<1%")], {"stream": True})
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("verdict=pass", "only the scenarios backoff and outage measure verdict"),
+        ("recovery<5s", "only the scenario outage measures recovery"),
+        ("late.p99<5ms", "users that wait for answers are never late: ask for it with --rate"),
+    ],
+)
+def test_what_this_run_does_not_measure_is_told_before_it(text, words):
+    with pytest.raises(SloError, match=words):
+        check_scenarios([parse(text)], {"qps": False}, played="qps", open_load=False)
+    check_scenarios([parse(text)], {"outage": True}, played="outage", open_load=True)
+    check_scenarios([parse(text)], {"": True})  # somebody's own locustfile
+
+
 # What a good call is
 
 
