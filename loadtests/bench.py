@@ -34,10 +34,10 @@ from loadtests.clients import ready
 from loadtests.control import Control
 from loadtests.endurance import interval, listens, resident, soak_section
 from loadtests.pacer import Pacer
-from loadtests.plan import Plan, Traffic, plan_of
+from loadtests.plan import ONE_PROCESS, Plan, Traffic, plan_of
 from loadtests.play import PLAYS
 from loadtests.plays import LOOK_EVERY, Stage
-from loadtests.prompts import Prompt, Prompts, prompts_of
+from loadtests.prompts import Prompt, Prompts, longest_prompt, prompts_of
 from loadtests.recorder import Recorder
 from loadtests.reporting.outputs import SampleFile
 from loadtests.session import Gate
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ONE_PROCESS = "--max-requests is kept by one process: leave out --workers, --processes, --master and --worker"
+PROCESSES = f"{ONE_PROCESS}: leave out --workers, --processes, --master and --worker"
 FINISH, FINISHED, BEGIN = "qfkit-finish", "qfkit-finished", "qfkit-begin"
 #: Seconds beyond the workers' own patience that the master waits for their last figures.
 _TRANSIT = 5.0
@@ -125,10 +125,12 @@ class Bench:
         options = self.environment.parsed_options
         plan = self._given or plan_of(of_locust(vars(options) if options else {}), scenario=scenario, host=host)
         plan.check()
-        if plan.traffic.max_requests is not None and isinstance(self._runner, (MasterRunner, WorkerRunner)):
-            raise PlanError(ONE_PROCESS)
+        if plan.traffic.budget.kept_by_one and isinstance(self._runner, (MasterRunner, WorkerRunner)):
+            raise PlanError(PROCESSES)
         self._prompts = prompts_of(plan.traffic)
-        self.gate = Gate(plan.traffic, self.recorder.sent)
+        # Only a budget wants to know how long prompts are.
+        longest = longest_prompt(self._prompts) if plan.traffic.budget.bounded else 0.0
+        self.gate = Gate(plan.traffic, self.recorder.sent, prompt_tokens=longest)
         self.recorder.met = per_call(plan.slos)
         if plan.samples:
             self._keep_samples(plan.samples)

@@ -105,6 +105,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """There is a limit to what may be spent."""
         return (self.max_requests, self.max_tokens, self.max_cost) != (None, None, None)
 
+    @property
+    def kept_by_one(self) -> bool:
+        """It can be kept by one process alone."""
+        return self.bounded or self.max_qps is not None
+
     def priced(self, model: str | None) -> Price:
         """The price to reckon with.
 
@@ -181,8 +186,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return "\n".join(lines)
 
 
-class Spent(Exception):
-    """The budget would be exceeded by the next request; it was not sent."""
+class BudgetSpent(Exception):
+    """The next request could cost more than is left of the budget; it was not sent."""
 
 
 class Purse:
@@ -213,7 +218,7 @@ class Purse:
             inference: it asks for an answer; others cost nothing but a request.
 
         Raises:
-            Spent: there is not as much; nothing is set aside.
+            BudgetSpent: there is not as much; nothing is set aside.
         """
         aside = self._aside + inference
         for name, spent, limit in (
@@ -222,7 +227,7 @@ class Purse:
             ("cost", self.cost + aside * self._price.cost(self._prompt, LONGEST), self._budget.max_cost),
         ):
             if limit is not None and spent > limit:
-                raise Spent(f"the budget of {limit:g} {name if name != 'cost' else 'yuan'} is spent")
+                raise BudgetSpent(f"the budget of {limit:g} {name if name != 'cost' else 'yuan'} is spent")
         self.requests += 1
         self._aside = aside
 

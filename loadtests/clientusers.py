@@ -14,10 +14,10 @@ from gevent import GreenletExit
 from locust import User
 from locust.exception import StopTest
 
+from loadtests.budget import BudgetSpent
 from loadtests.clients import Call, Caller, Setting, factory_of
 from loadtests.samples import Outcome, Sample
 from loadtests.served import tagged
-from loadtests.session import BudgetSpent
 from loadtests.spelling import PlanError
 from loadtests.users import PAUSE, CallFailed, QianfanUser, next_name, words
 from loadtests.watching import Watch, watch
@@ -123,6 +123,7 @@ class ClientUser(QianfanUser):
             measure_from=bench.measure_from,
             worker=bench.recorder.name,
         )
+        bench.gate.settle(sample)
         bench.recorder.add(sample)
         return sample
 

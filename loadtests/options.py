@@ -169,6 +169,23 @@ CLIMB = (
 
 BUDGET = (
     Option("max_requests", "Budget: stop when this many HTTP requests were sent.", int, least=1, web=False),
+    Option("max_tokens", "Budget: stop before more tokens than this were read and written.", int, least=1, web=False),
+    Option("max_cost", "Budget in yuan: stop before more was spent.", float, above=0, metavar="YUAN", web=False),
+    Option(
+        "price",
+        "Yuan for a million tokens of prompt and of output, such as 4,16.",
+        metavar="YUAN,YUAN",
+        shown="the table of loadtests.budget",
+        web=False,
+    ),
+    Option(
+        "max_qps",
+        "Requests a second at most.",
+        float,
+        above=0,
+        shown="with --live the documented 100 of an application",
+        web=False,
+    ),
     Option("live", "Allow a host that is not this machine; demands a budget.", bool, False, web=False),
 )
 

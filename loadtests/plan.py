@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from loadtests.budget import Budget
 from loadtests.climb import Climb
 from loadtests.play import PLAYS, Play
 from loadtests.slo import Slo, parse_all
@@ -35,6 +36,8 @@ Kind: TypeAlias = Literal["chat", "stream", "tools", "embed"]
 #: What the scenario ``mixed`` sends unless it is told.
 DEFAULT_MIX = "stream=7,chat=2,tools=1"
 
+ONE_PROCESS = "a budget (--max-requests, --max-tokens, --max-cost, --max-qps) is kept by one process"
+
 #: Seconds that calls under way get to end when the run time is over.
 GRACE = 30.0
 
@@ -57,7 +60,12 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         attempts: HTTP requests of one call at most. The default never retries: a retry adds load that nobody planned,
             and hides the failure that a load test is there to count.
         live: hosts other than this machine are meant; demands a budget.
-        max_requests: the budget: no more HTTP requests than this are sent, those for tokens included.
+        max_requests: the budget, like the four below it; see `loadtests.budget.Budget`. No more HTTP requests than this
+            are sent, those for tokens included.
+        max_tokens: tokens read and written.
+        max_cost: yuan.
+        price: yuan for a million tokens of prompt and of output.
+        max_qps: requests a second.
     """
 
     host: str
@@ -74,6 +82,15 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     attempts: Annotated[int, msgspec.Meta(ge=1)] = 1
     live: bool = False
     max_requests: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    max_cost: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    price: str | None = None
+    max_qps: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+    @property
+    def budget(self) -> Budget:
+        """What may be spent."""
+        return Budget(**{name: getattr(self, name) for name in Budget.__struct_fields__})
 
     def check(self) -> None:
         """Whether this may be sent at all.
@@ -82,10 +99,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             PlanError: the host is not this machine and nobody said `live`, or said it without a budget.
         """
         hostname = hostname_of(self.host)
-        if self.live and self.max_requests is None:
-            raise PlanError(
-                "--live sends to a service where requests may cost money: say how many at most with --max-requests N"
-            )
+        self.budget.check(live=self.live, rate=None, model=self.model)
         if not self.live and not is_loopback(hostname):
             raise PlanError(
                 f"{hostname} is not this machine, and load on a real service costs money: start a mock with "
@@ -231,8 +245,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         _ = self.slos
         if self.warmup >= self.run_time:
             raise PlanError("--warmup takes the whole of --run-time: nothing would be measured")
-        if self.workers > 1 and self.traffic.max_requests is not None:
-            raise PlanError("--max-requests is kept by one process: leave out --workers")
+        rate = max(self.load.rate or 0.0, self.load.to_rate or 0.0) or None
+        self.traffic.budget.check(live=self.traffic.live, rate=rate, model=self.traffic.model)
+        if self.workers > 1 and self.traffic.budget.kept_by_one:
+            raise PlanError(f"{ONE_PROCESS}: leave out --workers")
 
 
 def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Plan:

@@ -14,6 +14,7 @@ import requests
 import urllib3
 
 from loadtests.arrivals import moments_of
+from loadtests.budget import Pace, Purse
 from loadtests.calls import CALLS, check_scenarios, kinds_of
 from loadtests.clients import factory_of
 from loadtests.measures import StreamTimer
@@ -21,18 +22,15 @@ from loadtests.plan import Plan, Traffic, is_loopback
 from loadtests.play import PLAYS, Name
 from loadtests.prompts import prompts_of
 from loadtests.reporting.outputs import check_files
+from loadtests.samples import Sample
 from loadtests.spelling import PlanError
 from qfkit.client import Client, RateLimits, RetryPolicy
 from qfkit.clock import SystemClock
-from qfkit.protocol.dialects import InferenceDialect, route
-
-
-class BudgetSpent(Exception):
-    """``max_requests`` requests were sent; this one was not."""
+from qfkit.protocol.dialects import INFERENCE_DIALECTS, InferenceDialect, route
 
 
 class Gate:
-    """What all users of a process share: which hosts may be reached, and how many requests may still be sent.
+    """What all users of a process share: which hosts may be reached, what may still be spent, and how fast.
 
     The check stands here, behind the client, and not only where options are read: whatever a variable of the
     environment or the address of a token service says, nothing leaves for a host that was not meant.
@@ -40,22 +38,29 @@ class Gate:
     Args:
         traffic: what may be sent.
         count: is told of each request that passes.
+        prompt_tokens: of a prompt, at most.
     """
 
-    def __init__(self, traffic: Traffic, count: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, traffic: Traffic, count: Callable[[], None] = lambda: None, *, prompt_tokens: float = 0.0
+    ) -> None:
         self._live = traffic.live
         self._count = count
-        self._left = traffic.max_requests
+        budget = traffic.budget
+        self._purse = Purse(budget, budget.priced(traffic.model), prompt_tokens) if budget.bounded else None
+        qps = budget.most_qps(live=traffic.live)
+        self._pace = None if qps is None else Pace(qps, time.monotonic, time.sleep)
         self._known: set[str] = set()
 
     def admit(self, url: str) -> None:
         """Count a request that is about to be sent.
 
         Raises:
-            BudgetSpent: it would be one too many.
+            BudgetSpent: it could cost more than is left.
             PlanError: it would leave this machine, and nobody said ``live``.
         """
-        host = urlsplit(url).hostname or ""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
         if host not in self._known:
             if not self._live and not is_loopback(host):
                 raise PlanError(
@@ -63,11 +68,24 @@ class Gate:
                     "Check the QIANFAN_*_BASE_URL variables"
                 )
             self._known.add(host)
-        if self._left is not None:
-            if self._left == 0:
-                raise BudgetSpent
-            self._left -= 1
+        if self._purse is not None:
+            target = route(parts.path)
+            self._purse.reserve(inference=target is None or target.dialect in INFERENCE_DIALECTS)
+        if self._pace is not None:
+            self._pace.wait()
         self._count()
+
+    def settle(self, sample: Sample) -> None:
+        """Take what a call did cost."""
+        if self._purse is not None:
+            attempts = sample.requests - sample.token_requests
+            self._purse.settle(attempts, sample.prompt_tokens, sample.output_tokens)
+
+    @property
+    def spent(self) -> dict[str, float] | None:
+        """What was spent: requests, tokens and yuan; None without a budget."""
+        purse = self._purse
+        return None if purse is None else {"requests": purse.requests, "tokens": purse.tokens, "cost": purse.cost}
 
 
 @dataclass(slots=True)

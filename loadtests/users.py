@@ -19,12 +19,13 @@ from gevent import GreenletExit
 from locust import User, task
 from locust.exception import StopTest
 
+from loadtests.budget import BudgetSpent
 from loadtests.calls import CALLS, Answered, tokens
 from loadtests.measures import StreamTimer
 from loadtests.outcomes import attempted
 from loadtests.plan import Kind
 from loadtests.samples import Outcome, Sample
-from loadtests.session import BudgetSpent, MeasuredSession, new_client
+from loadtests.session import MeasuredSession, new_client
 from loadtests.spelling import PlanError
 from loadtests.tally import Failure
 from loadtests.wiring import bench_of
@@ -190,6 +191,7 @@ class _Call:
             worker=bench.recorder.name,
             **(session.timer or StreamTimer(sent)).moments(origin),
         )
+        bench.gate.settle(sample)
         bench.recorder.add(sample)
         return sample
 

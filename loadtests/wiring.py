@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import gevent
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
-from loadtests.bench import BEGIN, FINISH, FINISHED, ONE_PROCESS, Bench, of_locust
+from loadtests.bench import BEGIN, FINISH, FINISHED, PROCESSES, Bench, of_locust
 from loadtests.ending import finish
 from loadtests.options import Option, options
 from loadtests.plan import GRACE, Plan, plan_of
@@ -140,8 +140,9 @@ def _argument(option: Option) -> dict[str, Any]:
 def _check(given: Namespace) -> None:
     if not given.host:  # it comes from the user class, the master or Locust's web page; each user looks at it then
         return
-    if given.max_requests is not None and (given.processes or given.master or given.worker):
-        raise PlanError(ONE_PROCESS)
+    limits = (given.max_requests, given.max_tokens, given.max_cost, given.max_qps)
+    if any(limit is not None for limit in limits) and (given.processes or given.master or given.worker):
+        raise PlanError(PROCESSES)
     for scenario in sorted(*_REGISTERED.values()) or ("",):
         rehearse(plan_of(of_locust(vars(given)), scenario=scenario, host=given.host))
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 from itertools import accumulate
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -181,3 +182,25 @@ def _from_json(line: str, where: str, name: str) -> Prompt:
 def tokens_of(text: str) -> int:
     """About how many tokens a text has, where the service does not say."""
     return estimate(text)
+
+
+#: Prompts that are looked at to say how long they are.
+_LOOKED_AT = 200
+
+#: By how much an estimate of tokens may fall short of the service's count.
+_SHORT = 2.0
+
+
+def _lengths(prompts: Prompts) -> list[int]:
+    random = Random("lengths")
+    return [tokens_of(prompts.draw(random).text) for _ in range(_LOOKED_AT)]
+
+
+def mean_prompt(prompts: Prompts) -> float:
+    """Tokens of a prompt on average, estimated."""
+    return fmean(_lengths(prompts))
+
+
+def longest_prompt(prompts: Prompts) -> float:
+    """Tokens of a prompt at most: the longest of some, estimated, and as much again for what the estimate lacks."""
+    return _SHORT * max(_lengths(prompts))

@@ -94,6 +94,7 @@ def _run(scenario: str, values: dict[str, Any]) -> None:
         raise _CannotStart("load tests need Locust, which is not installed: pip install 'qfkit[load]'")
     import msgspec
 
+    from loadtests.prompts import mean_prompt, prompts_of
     from loadtests.session import rehearse
     from qfkit.client import ConfigurationError
 
@@ -106,7 +107,9 @@ def _run(scenario: str, values: dict[str, Any]) -> None:
         raise _CannotStart(str(error)) from error
     _knock(plan.traffic.host)
     if plan.traffic.live:
-        click.echo(f"Live: at most {plan.traffic.max_requests} requests go to {plan.traffic.host}.", err=True)
+        traffic = plan.traffic
+        tokens = mean_prompt(prompts_of(traffic))
+        click.echo(traffic.budget.words(host=traffic.host, model=traffic.model, prompt_tokens=tokens), err=True)
     _become(msgspec.json.encode(plan).decode())
 
 

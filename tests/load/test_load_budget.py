@@ -6,7 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.budget import DOCUMENTED_QPS, LONGEST, PRICES, Budget, Pace, Price, Purse, Spent, given_price, price_of
+from loadtests.budget import (
+    DOCUMENTED_QPS,
+    LONGEST,
+    PRICES,
+    Budget,
+    BudgetSpent,
+    Pace,
+    Price,
+    Purse,
+    given_price,
+    price_of,
+)
 from loadtests.spelling import PlanError
 
 
@@ -86,7 +97,7 @@ class TestPurse:
                 for _ in range(attempts):
                     purse.reserve(inference=True)
                     sent += 1
-            except Spent:
+            except BudgetSpent:
                 purse.settle(sent, prompt, output)
                 break
             pending.append((attempts, prompt, output))
@@ -111,13 +122,13 @@ class TestPurse:
         purse = Purse(Budget(max_tokens=LONGEST + 10), price_of(None), 10)
         purse.reserve(inference=True)
         purse.settle(1, None, None)
-        with pytest.raises(Spent, match="the budget of 2058 tokens is spent"):
+        with pytest.raises(BudgetSpent, match="the budget of 2058 tokens is spent"):
             purse.reserve(inference=True)
 
     def test_a_token_fetch_costs_a_request_alone(self):
         purse = Purse(Budget(max_requests=1, max_tokens=1), price_of(None), 10)
         purse.reserve(inference=False)
-        with pytest.raises(Spent, match="the budget of 1 requests is spent"):
+        with pytest.raises(BudgetSpent, match="the budget of 1 requests is spent"):
             purse.reserve(inference=False)
 
 

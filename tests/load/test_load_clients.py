@@ -15,8 +15,8 @@ import pytest
 import requests
 import urllib3
 
+from loadtests.budget import BudgetSpent
 from loadtests.clients import CLIENTS, Call, Said, Setting, describe, factory_of
-from loadtests.session import BudgetSpent
 from loadtests.spelling import PlanError
 from loadtests.watching import install, watch
 from mock_server import MockServer

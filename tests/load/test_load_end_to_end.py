@@ -275,5 +275,5 @@ class TestPlainLocust:
             *("--processes", "2", "--master-bind-port", port, "--master-port", port),
         )
         assert done.returncode == 2
-        assert "--max-requests is kept by one process" in done.stderr
+        assert "is kept by one process: leave out" in done.stderr
         assert len(server.requests) == 0

@@ -162,10 +162,33 @@ def test_a_replay_sends_at_the_moments_of_the_file(server, tmp_path):
     assert last.json["messages"][0]["content"] == "天气"
 
 
+def test_a_live_run_says_what_it_would_spend_and_stops_at_its_budget(server):
+    # Live in all but its host: nothing leaves this machine.
+    budget = ("--live", "--max-tokens", "6000", "--max-qps", "25", "--price", "4,16")
+    options = ("--run-time", "1h", "--users", "2", "--json", "--attempts", "1", *budget)
+    done = run(server, "qfkit", "load", "qps", "--host", server.url, *options, keys=True)
+    data = json.loads(done.stdout)["scenarios"]["qps"]
+    first, *_ = seen = list(server.requests)
+    spent = sum(entry.response.json["usage"]["total_tokens"] for entry in seen)
+    assert done.stderr.startswith(f"Live: at most 6,000 tokens go to {server.url}, at most 25 a second.\n")
+    assert "4 + 16 yuan for a million tokens (--price, now" in done.stderr
+    assert data["requests"] == len(seen)
+    assert 1000 < spent <= 6000
+    times = [entry.time for entry in seen]
+    assert (
+        max(sum(at <= other < at + 1.0 for other in times) for at in times) <= 27
+    )  # sent in time, seen a little later
+    assert first.scheme == "hmac"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (("backoff", "--live", "--max-requests", "5"), "backoff plays its part on a mock: leave out --live"),
+        (("qps", "--live"), "say how much at most, with --max-requests N, --max-tokens N or --max-cost YUAN"),
+        (("qps", "--live", "--max-requests", "9", "--rate", "150"), "--rate 150 is above 100 requests a second"),
+        (("qps", "--price", "4"), "--price is yuan for a million tokens"),
+        (("qps", "--workers", "2", "--max-tokens", "9"), "is kept by one process: leave out --workers"),
         (("backoff", "--client", "sdkk"), "--client is qfkit, sdk, openai, or the path of a factory"),
         (("backoff", "--quota", "qpm=5"), "--quota knows no 'qpm'"),
         (("backoff", "--schedule", "opnai"), "did you mean 'openai'"),

@@ -10,9 +10,11 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter
 
+from loadtests.budget import LONGEST, BudgetSpent
 from loadtests.outcomes import attempted
 from loadtests.plan import Plan, Traffic
-from loadtests.session import BudgetSpent, Gate, MeasuredSession, new_client, rehearse
+from loadtests.samples import Sample
+from loadtests.session import Gate, MeasuredSession, new_client, rehearse
 from loadtests.spelling import PlanError
 from qfkit.client import (
     APIError,
@@ -253,3 +255,34 @@ class TestOutcomes:
         # The second one was never sent, for want of a token: its moment is the client's own.
         assert (first.at, second.at) == pytest.approx((100.6, 101.1))
         assert (second.waited, second.wait_reason, second.ok, first.ok) == (0.5, "backoff", True, False)
+
+
+class TestSpending:
+    """The gate keeps a budget and a pace."""
+
+    def test_what_a_call_cost_is_taken_and_the_rest_put_back(self):
+        gate = Gate(Traffic(host=LOCAL, max_tokens=2 * (LONGEST + 10)), prompt_tokens=10)
+        for _ in range(20):
+            gate.admit(f"{LOCAL}/v2/chat/completions")
+            gate.settle(Sample(scenario="x", began=0.0, requests=1, prompt_tokens=10, output_tokens=5))
+        assert gate.spent == {"requests": 20, "tokens": 300, "cost": pytest.approx(0.036)}
+
+    def test_what_is_under_way_counts_as_if_it_cost_the_most(self):
+        gate = Gate(Traffic(host=LOCAL, max_tokens=2 * (LONGEST + 10)), prompt_tokens=10)
+        gate.admit(f"{LOCAL}/v2/chat/completions")
+        gate.admit(f"{LOCAL}/v2/chat/completions")
+        with pytest.raises(BudgetSpent, match="tokens is spent"):
+            gate.admit(f"{LOCAL}/v2/chat/completions")
+
+    def test_a_live_run_keeps_the_documented_pace(self, monkeypatch):
+        now = [0.0]
+        monkeypatch.setattr("loadtests.session.time.monotonic", lambda: now[0])
+        monkeypatch.setattr("loadtests.session.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+        gate = Gate(Traffic(host="https://aip.baidubce.com", live=True, max_requests=10_000))
+        for _ in range(250):
+            gate.admit("https://aip.baidubce.com/x")
+        assert now[0] == pytest.approx(2.0)
+        mock = Gate(Traffic(host=LOCAL))
+        for _ in range(1000):
+            mock.admit(f"{LOCAL}/x")
+        assert now[0] == pytest.approx(2.0)
