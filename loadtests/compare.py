@@ -31,12 +31,17 @@ from loadtests.report import FORMAT
 from loadtests.reporting.page import data_of
 from loadtests.reporting.terminal import table
 from loadtests.reporting.words import figure
+from loadtests.slo_measures import MEASURES
+from loadtests.slo_results import shown
 
 Data = Mapping[str, Any]
 
 #: What is compared, as far as both runs have it.
 _DURATIONS = ("latency", "ttft", "itl", "tpot", "e2e")
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+#: Of which a run has one figure.
+_SINGLES = ("recovery", "storm", "wasted", "ceiling")
 
 #: Settings that should be the same in both.
 _SETTINGS = ("dialect", "model", "client", "load", "users", "attempts", "run_time", "warmup", "python", "locust")
@@ -186,7 +191,7 @@ def compare(a: Data, b: Data, *, tolerance: float = 0.05, seed: int = 0) -> Comp
     kinds = [_kind(one["host"]) for one in (a, b)]
     if kinds[0] != kinds[1]:
         raise NotComparable(f"A was measured on {kinds[0]}, B on {kinds[1]}: their times say nothing about each other")
-    found = [row for name in common for row in _rows(name, a, b, tolerance, seed)]
+    found = [row for name in common for row in _rows(name, a, b, tolerance, seed)] + list(_singles(a, b))
     return Comparison(_judged(found, tolerance), list(_warnings(a, b)), list(_distrust(a, b)), tolerance)
 
 
@@ -208,6 +213,14 @@ def _rows(name: str, a: Data, b: Data, tolerance: float, seed: int) -> Iterator[
     if all(one["load"]["model"] == "closed" for one in (a, b)):
         rate = rates(_rates(first), _rates(second), tolerance=tolerance)
         yield Row(name, "ok_qps", first["ok_qps"], second["ok_qps"], rate)
+
+
+def _singles(a: Data, b: Data) -> Iterator[Row]:
+    """Figures of which a run has only one: shown, and not judged."""
+    for measure in _SINGLES:
+        one, other = (MEASURES[measure].read(report, "") for report in (a, b))
+        if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+            yield Row(MEASURES[measure].only[0], measure, one, other, None)
 
 
 def _size(data: Data, duration: str) -> float:
@@ -249,7 +262,9 @@ def _judged(rows: Sequence[Row], tolerance: float) -> list[Row]:
 def _verdict(row: Row, corrected: tuple[float, float] | None, tolerance: float) -> Row:
     found = row.difference
     if found is None or corrected is None:
-        return replace(row, text="too few calls to tell")
+        single = row.measure in _SINGLES
+        text = "one figure a run: nothing says how much it varies" if single else "too few calls to tell"
+        return replace(row, text=text)
     p, p_beyond = corrected
     less_is_worse = row.measure in _LESS_IS_WORSE
     worse = (found.value < 0) == less_is_worse and found.value != 0
@@ -338,4 +353,6 @@ def _listed(scenarios: Data) -> str:
 def _shown(measure: str, value: float) -> str:
     if measure in {"errors", "goodput"}:
         return f"{value * 100:.3g} %"
+    if measure in _SINGLES:
+        return shown(value, MEASURES[measure].unit)
     return f"{figure(value)}/s" if measure == "ok_qps" else f"{figure(value)} ms"

@@ -40,7 +40,11 @@ class _Over:
     def series(self, name: str, member: str, colour: int, *, dashed: bool = False, rate: bool = False) -> Series:
         """A member of the timeline as a line."""
         by = self.width if rate else 1
-        points = [(row["second"], None if (value := row.get(member)) is None else value / by) for row in self.rows]
+        # A cell stands for all of its time: its point is in the middle.
+        points = [
+            (row["second"] + self.width / 2, None if (value := row.get(member)) is None else value / by)
+            for row in self.rows
+        ]
         return Series(name, points, colour, dashed)
 
 

@@ -223,6 +223,15 @@ def test_settings_that_differ_are_told():
     ]
 
 
+def test_figures_of_which_a_run_has_one_are_shown_and_not_judged():
+    a, b = (report_of(streams(Random(seed), 5, 20)) for seed in (1, 2))
+    found = compare(a | {"outage": {"recovery_seconds": 2.0}}, b | {"outage": {"recovery_seconds": 30.0}})
+    row = row_of(found, "recovery")
+    assert (row.scenario, row.a, row.b, row.verdict, row.regression) == ("outage", 2.0, 30.0, "untold", False)
+    assert "one figure a run: nothing says how much it varies" in found.render()
+    assert "30 s" in found.render()
+
+
 def test_other_slos_make_other_goodput():
     samples = streams(Random(1), 5, 20)
     found = compare(report_of(samples, "ttft.p95<500ms"), report_of(samples, "ttft.p95<400ms"))
