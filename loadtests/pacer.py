@@ -15,6 +15,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import gevent
+from locust.exception import StopTest
 
 from loadtests.arrivals import Arrival
 
@@ -74,6 +75,12 @@ class Pacer:
         gevent.killall(list(self._under_way))
 
     def _run(self) -> None:
+        try:
+            self._pace()
+        except StopTest as error:  # a user cannot be made: Locust's own, which stand by, have failed likewise
+            self._bench.give_up(error)
+
+    def _pace(self) -> None:
         ready = min(_READY, self._limit)
         for user_class, idle in self._idle.items():
             idle += [self._new_user(user_class) for _ in range(ready)]

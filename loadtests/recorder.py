@@ -67,6 +67,10 @@ class Recorder:
         for error in errors:
             found.add(error)
 
+    def note(self, text: str) -> None:
+        """Tell the reader of the report something."""
+        self._fresh.notes.append(text)
+
     def sent(self) -> None:
         """Count a request that goes out."""
         self._fresh.sent += 1

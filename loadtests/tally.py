@@ -317,6 +317,7 @@ class Ledger:
         samples: raw calls, when they are kept.
         planned: calls that were to be sent: arrivals of an open model, and calls that users of a closed one began.
         unsent: arrivals that were not sent, because as many calls as may be were under way.
+        notes: what a reader must know of a process that made load.
         probes: requests of the calibration, which are in no other count.
         calibration: errors of this tool's own clock; see `loadtests.calibrate`.
         sent: HTTP requests that went out, as the gate counted them: what ``requests`` of all tallies must come to.
@@ -329,6 +330,7 @@ class Ledger:
     planned: int = 0
     unsent: int = 0
     sent: int = 0
+    notes: list[str] = field(default_factory=list)
     probes: int = 0
     calibration: dict[str, Histogram] = field(default_factory=dict)
 
@@ -369,6 +371,7 @@ class Ledger:
         self.planned += other.planned
         self.unsent += other.unsent
         self.sent += other.sent
+        self.notes += [note for note in other.notes if note not in self.notes]
         self.probes += other.probes
         for name, histogram in other.calibration.items():
             _at(self.calibration, name).merge(histogram)
@@ -383,6 +386,7 @@ class Ledger:
             "planned": self.planned,
             "unsent": self.unsent,
             "sent": self.sent,
+            "notes": list(self.notes),
             "probes": self.probes,
             "calibration": {name: histogram.to_dict() for name, histogram in self.calibration.items()},
         }
@@ -394,5 +398,6 @@ class Ledger:
         samples = [Sample.from_dict(sample) for sample in data["samples"]]
         counts = {name: data[name] for name in ("planned", "unsent", "sent", "probes")}
         ledger = cls(tallies, dict(data["generators"]), list(data["lost"]), samples, **counts)
+        ledger.notes = list(data["notes"])
         ledger.calibration = {name: Histogram.from_dict(histogram) for name, histogram in data["calibration"].items()}
         return ledger

@@ -126,7 +126,6 @@ class Trust:
         self._count: ServerCount | None = None
         self._calibration: Calibration | None = None
         self._reconciliation: dict[str, Any] | None = None
-        self._notes: list[str] = []
 
     @staticmethod
     def takes(plan: Plan) -> float:
@@ -156,7 +155,7 @@ class Trust:
                 calibration.start()
                 self._calibration = calibration
         except (ControlFailed, QianfanError) as error:
-            self._notes.append(f"neither reconciled with the server nor calibrated: {error}")
+            self._recorder.note(f"neither reconciled with the server nor calibrated: {error}")
 
     def stop(self) -> None:
         """Calls are over in this process."""
@@ -165,7 +164,7 @@ class Trust:
         try:
             self._calibration.stop()
         except ControlFailed as error:
-            self._notes.append(f"not calibrated: {error}")
+            self._recorder.note(f"not calibrated: {error}")
         self._calibration = None
 
     def finish(self, ledger: Ledger, plan: Plan) -> None:
@@ -183,7 +182,7 @@ class Trust:
                     break
                 gevent.sleep(_BETWEEN)  # the server may still be noting what was cut off
         except ControlFailed as error:
-            self._notes.append(f"not reconciled with the server: {error}")
+            self._recorder.note(f"not reconciled with the server: {error}")
             return None
         return seen
 
@@ -200,5 +199,5 @@ class Trust:
             "calibration": section(ledger.calibration, streams=streams),
             "reconciliation": self._reconciliation,
             "limits_reached": limits,
-            "notes": list(self._notes),
+            "notes": list(ledger.notes),
         }

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtests.reconcile import reconcile
 from loadtests.recorder import KEY, Recorder
+from loadtests.report import Setting, build
 from loadtests.samples import Attempted, Sample
 from loadtests.tally import Failure, Ledger, Tally
 
@@ -204,6 +206,30 @@ class TestRecorder:
         master.worker_report(client_id="w", data=json.loads(json.dumps(data)))
         assert master.total.tallies.get("stream", Tally()) == tally_of(calls)
         assert master.total.samples == (calls if keep else [])
+
+    @given(st.lists(st.tuples(samples(), st.integers(0, 2), st.booleans())))
+    def test_the_report_of_three_workers_is_that_of_one_process(self, calls):
+        """On the same samples, whoever made them, and whenever they were reported."""
+        machine = Processor()
+        master, alone = machine.recorder(), machine.recorder()
+        workers = [machine.recorder(str(number)) for number in range(3)]
+        for sample, number, reports in calls:
+            workers[number].planned()
+            workers[number].add(sample)
+            alone.planned()
+            alone.add(sample)
+            if reports:
+                self.report(workers[number], master)
+        for worker in workers:
+            self.report(worker, master)
+        setting = Setting("http://127.0.0.1", "v2", None, users=3, run_time=1.0, seed=0, attempts=1)
+        assert build(master.total, setting) == build(alone.total, setting)
+        assert reconcile(master.total, None) == reconcile(alone.total, None)
+
+    def report(self, worker, master):
+        data: dict = {}
+        worker.report_to_master(client_id="w", data=data)
+        master.worker_report(client_id="w", data=json.loads(json.dumps(data)))
 
     def test_a_report_without_ours_is_let_be(self):
         master = Processor().recorder()

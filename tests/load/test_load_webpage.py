@@ -62,7 +62,8 @@ def test_locusts_statistics_come_with_a_row_for_each_duration_and_keep_their_sum
     assert rows["itl"]["count"] > rows["ttft"]["count"] > 0
     # One entry a call, and none for a duration: what is added up is calls.
     assert [row["name"] for row in shown["stats"]] == ["text_generation", "Aggregated"]
-    assert abs(shown["stats"][-1]["num_requests"] - rows["latency"]["count"]) <= 2
+    # Locust keeps its figures for up to two seconds, while ours go on.
+    assert 0 < shown["stats"][-1]["num_requests"] <= rows["latency"]["count"] < rows["itl"]["count"]
 
 
 def test_there_is_a_page_to_read_and_the_report_as_json(page):
