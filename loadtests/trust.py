@@ -14,7 +14,7 @@ import gevent
 import msgspec
 import requests
 
-from loadtests.calibrate import NAME, Calibration, section
+from loadtests.calibrate import NAME, Calibration, notes, section
 from loadtests.calls import kinds_of
 from loadtests.control import Control, ControlFailed
 from loadtests.reconcile import reconcile
@@ -195,9 +195,10 @@ class Trust:
                 f"{plan.load.max_in_flight} allows were under way"
             )
         streams = any("stream" in kinds for kinds in kinds_of(plan.scenario, plan.traffic).values())
+        calibration = section(ledger.calibration, streams=streams)
         return {
-            "calibration": section(ledger.calibration, streams=streams),
+            "calibration": calibration,
             "reconciliation": self._reconciliation,
             "limits_reached": limits,
-            "notes": list(ledger.notes),
+            "notes": [*ledger.notes, *notes(calibration)],
         }

@@ -151,7 +151,8 @@ def calibration_line(report: Data) -> str | None:
         if row := found.get(key):
             parts.append(f"{when} TTFT {figure(row['ttft_p50_error_ms'])} ms, ITL {figure(row['itl_p50_error_ms'])} ms")
     line = f"line {found.get('line_ms', 5):g} ms"
-    return f"own error at the median: {'; '.join(parts)} ({line}): {'kept' if found['ok'] else 'NOT KEPT'}"
+    kept = "kept" if "at_load" in found.get("judged", ("at_load",)) or not found.get("at_load") else "kept at rest"
+    return f"own error at the median: {'; '.join(parts)} ({line}): {kept if found['ok'] else 'NOT KEPT'}"
 
 
 def reconciliation_line(report: Data) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.calibrate import ENOUGH, PIECES, errors, section
+from loadtests.calibrate import ENOUGH, PIECES, errors, notes, section
 from loadtests.control import Control
 from loadtests.measures import Histogram
 from loadtests.reconcile import reconcile
@@ -123,6 +123,7 @@ class TestCalibration:
         assert found is not None
         assert found["ok"] is ok
         assert found["at_load"]["ttft_p50_error_ms"] == load * 1000
+        assert bool(notes(found)) is (load > 0.005 and not streams)
 
     def test_one_stream_is_no_median(self):
         found = section(self.histograms(0.001, 0.5, streams=1), streams=True)
