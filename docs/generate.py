@@ -198,8 +198,9 @@ At the end of the run stands a table for each class: area, cases, passed, failed
 `--qianfan-conformance-json FILE` (ini: `qianfan_conformance_json`) writes all of it, with the versions of `packages`;
 `qfkit.testing.conformance.markdown` makes the tables below of such files.
 
-What the suite cannot see: clients whose sockets are not Python's (their waits are real, and so the suite takes long);
-what an asynchronous client does beside the call (wrap it in `asyncio.run`); HTTP/2, proxies, TLS."""
+An asynchronous client is played like any other:
+[examples/conformance/test_async_client.py](examples/conformance/test_async_client.py). What the suite does not see:
+clients whose sockets are not Python's (their waits are real, so that it takes as long); HTTP/2, proxies, TLS."""
 
 _CONFORMANCE_RESULTS = """\
 ## Results
@@ -209,8 +210,8 @@ Clients as they are made by default, from the environment alone. *deviates* coun
 _CONFORMANCE_CASES = """\
 ## Cases
 
-Required ones are bold. *Wire reference* is the collection of captures and sources that the mock is built by;
-RFC, WHATWG and the documents named here are public."""
+Required ones are bold; *the text* is what most answers say. *Wire reference* is the collection of captures and sources
+that the mock is built by; RFC, WHATWG and the documents named here are public."""
 
 _MODELS = """\
 # Models

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Collection, Iterator
 
 from qfkit.testing.conformance.case import Case, Expected, Outcome
+from qfkit.testing.conformance.shape import TEXT
 from qfkit.testing.conformance.stage import Stage
 
 #: What Python raises when a program has not thought of something. A client has errors of its own.
@@ -133,17 +134,17 @@ def _row(name: str, text: str) -> list[str]:
     return lines + [f"{'':<17}{line}" for line in more]
 
 
-def expectation(wanted: Expected) -> str:
-    """What a sound client does, in words."""
+def expectation(wanted: Expected, *, exact: bool = True) -> str:
+    """What a sound client does, in words; not ``exact``, the text that most cases have is called the text."""
     said: list[str] = []
     if wanted.text is not None:
-        said.append(f"gives {_short(repr(wanted.text))}")
+        said.append(f"gives {_quoted(wanted.text, exact=exact)}")
     if wanted.fails:
         said.append("raises an error of its own")
     words = [" or ".join(said)] if said else []
     if wanted.fails and wanted.so_far is not None and wanted.text is None:
         words.append(
-            f"hands out no more before than a beginning of {_short(repr(wanted.so_far))}"
+            f"hands out no more before than a beginning of {_quoted(wanted.so_far, exact=exact)}"
             if wanted.so_far
             else "hands out nothing before"
         )
@@ -156,6 +157,10 @@ def expectation(wanted: Expected) -> str:
     if wanted.free_of:
         words.append(f"has a verdict without {', '.join(wanted.free_of)}")
     return "; ".join([*words, *([wanted.words] if wanted.words else [])])
+
+
+def _quoted(text: str, *, exact: bool) -> str:
+    return "the text" if text == TEXT and not exact else _short(repr(text))
 
 
 def _text(outcome: Outcome) -> str:

@@ -97,7 +97,7 @@ def _row(case: Case) -> tuple[str, ...]:
     return (
         f"**`{name}`**" if case.level == "required" else f"`{name}`",
         _literal(case.what),
-        _literal(expectation(case.expected)),
+        _literal(expectation(case.expected, exact=False)),
         _literal(case.why),
         "all" if case.dialects == INFERENCE_DIALECTS else ", ".join(case.dialects),
     )

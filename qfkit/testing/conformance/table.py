@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qfkit.testing.conformance import answers, broken, keys, streams, waiting
+from qfkit.testing.conformance import answers, broken, damage, keys, streams, waiting
 from qfkit.testing.conformance.case import AREAS, Case
 
 _ORDER = {area: number for number, area in enumerate(AREAS)}
@@ -10,7 +10,7 @@ _ORDER = {area: number for number, area in enumerate(AREAS)}
 #: Every case, by area.
 CASES: tuple[Case, ...] = tuple(
     sorted(
-        (*keys.CASES, *answers.CASES, *waiting.CASES, *streams.CASES, *broken.CASES),
+        (*keys.CASES, *answers.CASES, *waiting.CASES, *streams.CASES, *broken.CASES, *damage.CASES),
         key=lambda case: _ORDER[case.area],
     )
 )
