@@ -10,7 +10,8 @@ A higher code wins: a missed SLO in a measurement that is wrong is no finding ab
 
 Calls that failed are a 1 unless `allow_failures`, or unless an SLO speaks of errors: then that one decides.
 A busy load generator makes times longer and rates lower than the service's own. An SLO that is met all the same is met;
-one that is missed may be missed by the generator, and nobody can tell: that is a 3.
+one that is missed may be missed by the generator, and nobody can tell: that is a 3. So is one that is missed by less
+than the calls of an open load were sent late.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from loadtests.report import BUSY
 from loadtests.slo import Slo
 from loadtests.slo_measures import Report
-from loadtests.slo_results import evaluate, hurt_by_generator
+from loadtests.slo_results import evaluate, hurt_by_generator, lateness_in
 
 GOOD, MISSED, BAD_USE, UNTRUSTED = 0, 1, 2, 3
 
@@ -82,6 +83,13 @@ def _distrust(report: Report) -> Iterator[str]:
             f"{missed[0]['slo']} was missed while the load generator used {busy:.0%} of a core: it may be its own "
             "doing. Take fewer users, or more processes"
         )
+    for result in missed:
+        late = lateness_in(result, report)
+        if late and result["value"] is not None and result["value"] - late <= result["limit"] <= result["value"]:
+            yield (
+                f"{result['slo']} was missed, but this tool sent calls late by {late:.0f} ms ({result['statistic']}): "
+                "without that it would be met. Take more --workers, or a lower rate"
+            )
 
 
 def _missed(report: Report, *, allow_failures: bool) -> Iterator[str]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from loadtests.slo import COMPARISONS, Slo
-from loadtests.slo_measures import DURATIONS, ENOUGH, MEASURES, Report, Unit
+from loadtests.slo_measures import CALL_VALUES, DURATIONS, ENOUGH, MEASURES, Report, Unit
 
-#: ``slo`` as written; ``scenario`` it was held against, None for the whole run; ``measure``; ``unit``; ``value`` and
-#: ``limit`` in that unit, None when not measured; ``ok``, None for what only says which calls are good; ``why``.
+#: ``slo`` as written; ``scenario`` it was held against, None for the whole run; ``measure``, ``statistic``, ``unit``;
+#: ``value`` and ``limit`` in it, None when not measured; ``ok``, None for what only says which calls are good; ``why``.
 Result: TypeAlias = dict[str, Any]
 
 _SUFFIXES: dict[Unit, str] = {"seconds": " s", "rate": "/s", "ratio": "x"}
@@ -74,7 +74,8 @@ def _part_of_goodput(slo: Slo, scenarios: Mapping[str, Report]) -> Result:
 def _result(
     slo: Slo, scenario: str | None, value: float | str | None, limit: float | str | None, *, ok: bool | None, why: str
 ) -> Result:
-    members = {"slo": slo.text, "scenario": scenario, "measure": slo.measure, "unit": slo.unit}
+    members = {"slo": slo.text, "scenario": scenario, "measure": slo.measure, "statistic": slo.statistic}
+    members["unit"] = slo.unit
     return {**members, "value": value, "limit": limit, "ok": ok, "why": why}
 
 
@@ -107,3 +108,14 @@ def shown(value: float, unit: Unit) -> str:
 def hurt_by_generator(result: Result) -> bool:
     """A busy load generator makes this look worse than the service is."""
     return result["measure"] in DURATIONS or MEASURES[result["measure"]].generator
+
+
+def lateness_in(result: Result, report: Report) -> float | None:
+    """By how many milliseconds late sending may have raised a duration; None when that is not in it.
+
+    Durations of an open load count from the intended moment, so that nothing can hide a queue, this side's included.
+    """
+    data = report["scenarios"].get(result["scenario"]) or {}
+    late = (data.get("late") or {}).get(result["statistic"])
+    counted = result["measure"] in CALL_VALUES and result["measure"] not in {"itl", "tpot"}
+    return float(late) if counted and late is not None else None

@@ -48,6 +48,12 @@ def test_nobody_there(nobody):
         (("qps", "--host", "http://127.0.0.1", "--dialect", "v3"), "--dialect"),
         (("soap", "--host", "http://127.0.0.1"), "soap"),
         (("qps",), "--host"),
+        (("qps", "--host", "http://127.0.0.1", "--slo", "latncy.p95<5ms"), "did you mean latency?"),
+        (("qps", "--host", "http://127.0.0.1", "--slo", "ttft.p95<5ms"), "this run has none"),
+        (("qps", "--host", "http://127.0.0.1", "--slo", "verdict=pass"), "only the scenarios backoff and outage"),
+        (("qps", "--host", "http://127.0.0.1", "--slo-file", "/no/such/file"), "cannot be read"),
+        (("qps", "--host", "http://127.0.0.1", "--html-report", "/no/such/file"), "there is no directory /no/such"),
+        (("compare", "/no/such/a", "/no/such/b"), "cannot be read"),
     ],
 )
 def test_bad_use_is_exit_code_2_and_says_what_to_do(arguments, words):

@@ -82,6 +82,24 @@ def test_a_busy_generator_spoils_what_was_missed_not_what_was_met(slo, code):
         assert [number for number, _ in run["exit"]["reasons"]] == [3, 1]
 
 
+@pytest.mark.parametrize(("late", "code"), [(150.0, 3), (99.0, 1)])
+def test_a_duration_that_is_missed_by_no_more_than_calls_were_late_says_nothing(late, code):
+    run = report(scenario={"late": {"count": 100, "p95": late}})
+    assert finish(run, slos=parse_all(["latency.p95<=200ms"])) == code
+    if code == 3:
+        assert "latency.p95<=200ms was missed, but this tool sent calls late by 150 ms (p95)" in run["exit"]["why"]
+
+
+def test_a_lower_limit_is_not_missed_by_lateness():
+    run = report(scenario={"late": {"count": 100, "p95": 500.0}})
+    assert finish(run, slos=parse_all(["latency.p95>400ms"])) == 1
+
+
+def test_gaps_between_tokens_are_none_the_longer_for_late_sending():
+    itl = {"milliseconds": {"itl": {"count": 100, "p95": 30.0}}, "late": {"count": 100, "p95": 500.0}}
+    assert finish(report(scenario=itl), slos=parse_all(["itl.p95<20ms"])) == 1
+
+
 def test_a_busy_generator_is_no_excuse_for_errors():
     run = report(generators={"this process": 0.97}, scenario=FAILED)
     assert finish(run, slos=parse_all(["errors<1%"])) == 1

@@ -115,6 +115,14 @@ def test_every_chart_is_there_and_says_what_it_shows(whole):
         assert not re.search(r"nan|inf\b|None", svg)
 
 
+def test_several_scenarios_are_listed_and_led_to():
+    report = full_report(10)
+    report["scenarios"]["mixed chat"] = report["scenarios"]["stream"]
+    document = Document(page(report))
+    assert document.attributes("href") == ["#scenario-1", "#scenario-2"]
+    assert {"scenario-1", "scenario-2"} <= set(document.attributes("id"))
+
+
 def test_waits_of_a_plain_run_and_latency_of_one_without_streams():
     samples = streams(Random(1), 5, 20)
     whole = page(report_of(samples))

@@ -274,7 +274,7 @@ def test_kept_and_missed(name):
 
 def test_what_is_said():
     assert evaluate([parse("ttft.p95<400ms")], report())[0] == {
-        "slo": "ttft.p95<400ms", "scenario": "stream", "measure": "ttft", "unit": "duration",
+        "slo": "ttft.p95<400ms", "scenario": "stream", "measure": "ttft", "statistic": "p95", "unit": "duration",
         "value": 480.0, "limit": 400.0, "ok": False, "why": "ttft.p95 was 480 ms; asked: less than 400 ms",
     }  # fmt: skip
     why = {
