@@ -86,11 +86,10 @@ def soak_section(
         if points := [point for point in points[1:-1] if point[0] >= SETTLING * run_time]:
             trends[title] = trend(points)
     return {
-        "memory": [
-            [round(second, 3), *(round(held[name] / _MB, 3) if name in held else None for name in names)]
-            for second, held in looks
-        ],
-        "processes": names,
+        "memory": {
+            name: [[round(second, 3), round(held[name] / _MB, 3)] for second, held in looks if name in held]
+            for name in names
+        },
         "drift": {name: one.to_dict() for name, one in trends.items()},
         "drifting": [name for name, one in trends.items() if one.drifts],
         "leaks": [name for name, one in trends.items() if one.grows and name.startswith("memory")],

@@ -143,7 +143,15 @@ class Stage:
             **more,
             "verdict": verdict,
         }
-        return {"lines": list(_LINES[self.name](section)), **section}
+        return {"lines": [*_LINES[self.name](section), *_verdict_lines(verdict)], **section}
+
+
+def _verdict_lines(verdict: Mapping[str, Any]) -> Iterator[str]:
+    yield str(verdict["text"]).partition("\n")[0]
+    for finding in verdict["findings"]:
+        yield f"{finding['severity']} {finding['code']}: {finding['title']}"
+    if schedule := verdict["schedule"]:
+        yield f"declared {schedule['declared']}: {schedule['answer']}: {schedule['message']}"
 
 
 _LINES: dict[Name, Callable[[Mapping[str, Any]], Iterator[str]]] = {"backoff": backoff_lines, "outage": outage_lines}

@@ -129,16 +129,21 @@ def _ceiling(key: str, found: Data) -> Chart | None:
 
 
 def _memory(key: str, soak: Data) -> Chart | None:
-    """Memory over a long run."""
-    points: list[tuple[float, float | None]] = [(at, value) for at, value in soak.get("memory") or ()]
-    values = [value for _, value in points if value is not None]
-    if len(values) < 2:
+    """Memory of each process over a long run."""
+    held: dict[str, list[tuple[float, float | None]]] = {
+        name: [(at, value) for at, value in points] for name, points in (soak.get("memory") or {}).items()
+    }
+    held = {name: points for name, points in held.items() if len(points) > 1}
+    values = [value for points in held.values() for _, value in points if value is not None]
+    if not values:
         return None
+    told = ", ".join(f"{name} from {points[0][1]:.4g} to {points[-1][1]:.4g}" for name, points in held.items())
+    moments = [at for points in held.values() for at, _ in points]
     return charts.lines(
-        Head(key, "Memory", f"Megabytes by time: {values[0]:.4g} at the beginning, {values[-1]:.4g} at the end."),
-        [Series("memory", points)],
-        axes.within(points[0][0], points[-1][0], shown=_second),
-        axes.linear(min(values) * 0.95, max(values) * 1.02),
+        Head(key, "Memory", f"Megabytes by time: {told}."),
+        [Series(name, points) for name, points in held.items()],
+        axes.within(min(moments), max(moments), shown=_second),
+        axes.linear(0, max(values) * 1.05),
         names=("time", "MB"),
         shown=lambda value: f"{value:.4g} MB",
     )

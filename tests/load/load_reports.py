@@ -106,6 +106,9 @@ def full_report(seconds: int = 60) -> dict[str, Any]:
             "lines": ["35 calls a second kept the SLOs; the service was the limit above that"], "ceiling_rate": 35.0,
             "steps": [{"rate": rate, "ok": rate <= 35, "latency_p95": rate * 20.0} for rate in (10, 20, 30, 35, 40)],
         },
-        soak={"lines": ["memory grew by 0.2 MB an hour"], "memory": [[at, 60 + at / 100] for at in range(60)]},
+        soak={
+            "lines": ["memory grew by 0.2 MB an hour"],
+            "memory": {"service": [[at, 60 + at / 100] for at in range(60)]},
+        },
         notes=["made up"],
     )  # fmt: skip

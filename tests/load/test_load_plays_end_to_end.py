@@ -146,9 +146,8 @@ def test_the_ceiling_is_where_the_quota_is(server):
 
 def test_a_soak_watches_the_memory_of_both_sides(server):
     found = load(server, "soak", "--users", "2", "--run-time", "2s", keys=True)["soak"]
-    assert found["processes"] == ["load generator", "service"]
-    assert len(found["memory"]) >= 5
-    assert all(row[1] > 1 and row[2] > 1 for row in found["memory"])
+    assert set(found["memory"]) == {"load generator", "service"}
+    assert all(len(rows) >= 5 and min(rows)[1] > 1 for rows in found["memory"].values())
     assert set(found["drift"]) >= {"memory of the load generator", "memory of the service"}
 
 
