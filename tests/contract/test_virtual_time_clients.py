@@ -91,21 +91,6 @@ def test_official_sdk(qianfan_clock, official_sdk, qianfan_mock):
     assert sum(waits) == pytest.approx(offsets(qianfan_mock)[-1], abs=0.01)
 
 
-@pytest.mark.parametrize("first", ["qianfan_clock", "qianfan_client", "qianfan_intercept"])
-def test_any_order_of_fixtures(first, request):
-    request.getfixturevalue(first)
-    clock, account = request.getfixturevalue("qianfan_clock"), request.getfixturevalue("qianfan_mock")
-    account.stream(["你", "好"], ttft=20, interval=40)
-    answer = requests.post(
-        f"{account.url}/v2/chat/completions",
-        json={**ASK, "stream": True},
-        headers={"Authorization": f"Bearer {account.credentials.bearer_token}"},
-        timeout=50,
-    )
-    assert "好" in answer.content.decode()
-    assert clock.elapsed == pytest.approx(60)
-
-
 def test_reference_client(qianfan_client, qianfan_clock, qianfan_mock):
     qianfan_mock.fail(18, times=2, retry_after=30).then.reply("好")
     assert qianfan_client.chat("?").text == "好"

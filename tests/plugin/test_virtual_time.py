@@ -6,17 +6,23 @@ import pytest
 
 KEPT = """
     import time
-    import pytest, requests
+    import pytest
 
     real = time.sleep  # a module of tests is loaded before any clock is on
 
-    @pytest.mark.parametrize("first", ["qianfan_clock", "qianfan_client", "qianfan_mock"])
-    def test_backoff_in_any_order_of_fixtures(first, request):
-        request.getfixturevalue(first)
-        clock, client = request.getfixturevalue("qianfan_clock"), request.getfixturevalue("qianfan_client")
-        account = request.getfixturevalue("qianfan_mock")
+    def backs_off(account, client, clock):
         account.fail(18, times=2, retry_after=50).then.reply("好")
         assert client.chat("?").text == "好"
+        assert clock.elapsed == 100
+
+    def test_the_clock_first(qianfan_clock, qianfan_mock, qianfan_client, qianfan_env):
+        backs_off(qianfan_mock, qianfan_client, qianfan_clock)
+
+    def test_the_clock_last(qianfan_env, qianfan_client, qianfan_mock, qianfan_clock):
+        backs_off(qianfan_mock, qianfan_client, qianfan_clock)
+
+    def test_the_clock_between(qianfan_server, qianfan_mock, qianfan_clock, qianfan_intercept, qianfan_client):
+        backs_off(qianfan_mock, qianfan_client, qianfan_clock)
 
     def test_backoff(qianfan_client, qianfan_clock, qianfan_mock):
         qianfan_mock.fail(18, times=2, retry_after=50).then.reply("好")

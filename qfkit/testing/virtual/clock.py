@@ -16,7 +16,7 @@ import sysconfig
 import threading
 from _thread import allocate_lock
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from operator import index
 from pathlib import Path
@@ -41,6 +41,9 @@ _READS, _CREEP = 100_000, 100_000
 
 #: Seconds between two looks while somebody is at work: at first, and at most.
 _LOOK, _SELDOM = 1e-4, 2e-3
+
+#: Cancelled alarms that may lie about.
+_DEAD = 1000
 
 #: Modules that sleep for others: who asked them is of interest.
 _NAPS = frozenset({"qfkit.clock", "tenacity.nap", "anyio._core._eventloop", "anyio._backends._asyncio"})
@@ -103,6 +106,9 @@ class VirtualClock:
         self._look = look or stillness()
         self._lock = threading.RLock()  # a destructor may run in the middle of anything, and cancel an alarm
         self._alarms: list[Alarm] = []
+        self._dead = 0
+        #: Those that may ring before their time.
+        self._conditional: list[Alarm] = []
         self._numbers = count()
         self._now = 0
         self._reads = 0
@@ -255,6 +261,8 @@ class VirtualClock:
                 ring()
                 return alarm
             heappush(self._alarms, alarm)
+            if until is not None:
+                self._conditional.append(alarm)
             if self._driver is None:
                 self._driver = threading.Thread(target=self._drive, name="qfkit-virtual-time", daemon=True)
                 self._driver.start()
@@ -264,7 +272,12 @@ class VirtualClock:
     def cancel(self, alarm: Alarm) -> None:
         """See that it does not ring any more."""
         with self._lock:
+            self._dead += alarm.live
             alarm.live = False
+            if self._dead > _DEAD and self._dead > len(self._alarms) // 2:  # timeouts that were far away: most are
+                self._alarms = [each for each in self._alarms if each.live]
+                heapify(self._alarms)
+                self._dead = 0
 
     def check(self, alarm: Alarm) -> None:
         """To be called by whoever waited for an alarm.
@@ -315,7 +328,8 @@ class VirtualClock:
             if self._overdue():
                 self._ring_due()
                 continue
-            busy = [-1] if self._held() else self._look.moving()
+            # In this order: whoever holds the time does so before it comes to rest.
+            busy = self._look.moving() or ([-1] if self._held() else [])
             if self._fulfilled() or (not busy and self._leap()):
                 pause, since = _LOOK, real.monotonic()
             elif real.monotonic() - since > self._patience:
@@ -332,6 +346,7 @@ class VirtualClock:
     def _drop_dead(self) -> None:
         while self._alarms and not self._alarms[0].live:
             heappop(self._alarms)
+            self._dead = max(0, self._dead - 1)
 
     def _overdue(self) -> bool:
         """Somebody is to be woken whom a creeping clock has passed: whoever looks at it may be waiting for them."""
@@ -344,8 +359,11 @@ class VirtualClock:
 
     def _fulfilled(self) -> bool:
         """Wake those whose condition has come true."""
-        waiting = [alarm for alarm in tuple(self._alarms) if alarm.live and alarm.until is not None]
-        found = [alarm for alarm in waiting if alarm.until is not None and alarm.until()]
+        if not self._conditional:
+            return False
+        with self._lock:
+            self._conditional = [alarm for alarm in self._conditional if alarm.live]
+        found = [alarm for alarm in tuple(self._conditional) if alarm.until is not None and alarm.until()]
         with self._lock:
             for alarm in found:
                 self._sound(alarm)

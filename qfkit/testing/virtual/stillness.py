@@ -13,8 +13,8 @@ there was a moment between 1 and 3 in which all of them slept, and nobody was le
 between two sockets of this machine is no gap: on loopback, `send` itself puts the bytes into the receiver's buffer, and
 wakes it, before it returns. Only what comes from outside, another process or machine, is not seen.
 
-Elsewhere the CPU time of the whole process must stand still, but for our own, for `Silence.WINDOW`. That is evidence,
-no proof: a thread that is starved of CPU for so long is overlooked.
+Elsewhere the CPU time of the whole process must stand still, but for our own, for three times `Silence.WINDOW`. That is
+evidence, no proof: a thread that is starved of CPU for so long is overlooked.
 """
 
 from __future__ import annotations
@@ -86,17 +86,21 @@ class ThreadStates:
 class Silence:
     """What the CPU time of the process says, where there is no `ThreadStates`."""
 
-    #: Seconds for which nobody else may use the CPU.
-    WINDOW = 5e-3
+    #: Seconds for which nobody else may use the CPU, so many times.
+    WINDOW, TIMES = 5e-3, 3
     #: Nanoseconds that the two readings may differ by themselves.
     NOISE = 30_000
 
     def moving(self) -> list[int]:
-        """``[0]`` while somebody uses the CPU."""
-        before = real.process_time_ns() - real.thread_time_ns()
-        real.sleep(self.WINDOW)
-        after = real.process_time_ns() - real.thread_time_ns()
-        return [0] if after - before > self.NOISE else []
+        """``[0]`` while somebody uses the CPU, or could not get it."""
+        for _ in range(self.TIMES):
+            began, before = real.monotonic(), real.process_time_ns() - real.thread_time_ns()
+            real.sleep(self.WINDOW)
+            after = real.process_time_ns() - real.thread_time_ns()
+            # Where we are late ourselves, others may be as well.
+            if after - before > self.NOISE or real.monotonic() - began > 2 * self.WINDOW:
+                return [0]
+        return []
 
     def close(self) -> None:
         """Nothing was taken."""
