@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import os
 import queue
+import selectors
 import socket
 import subprocess
 import sys
@@ -316,6 +317,49 @@ def test_timeouts_of_asyncio(clock):
     assert clock.elapsed == pytest.approx(90, abs=1e-6)
 
 
+@pytest.mark.parametrize("selector", [selectors.SelectSelector, selectors.PollSelector, selectors.DefaultSelector])
+def test_loops_on_any_selector(clock, selector):
+    loop = asyncio.SelectorEventLoop(selector())
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        sender = threading.Thread(target=lambda: (time.sleep(30), far.sendall(b"here")))
+        sender.start()
+        assert loop.run_until_complete(asyncio.wait_for(loop.sock_recv(near, 10), 45)) == b"here"
+        assert clock.elapsed == 30.0
+        loop.run_until_complete(asyncio.sleep(30))
+        assert clock.elapsed == pytest.approx(60, abs=1e-6)
+        sender.join()
+    loop.close()
+
+
+def test_timers_of_those_who_run_the_tests_are_real(clock):
+    """Else a timeout of the test run would be over at once."""
+    rang = []
+    ours, theirs = (lambda: rang.append("ours")), (lambda: rang.append("theirs"))
+    theirs.__module__ = "pytest_timeout"
+    timers = [threading.Timer(100, ours), threading.Timer(100, theirs)]
+    for timer in timers:
+        timer.start()
+    timers[0].join()
+    assert (rang, clock.elapsed) == (["ours"], 100.0)
+    time.sleep(1000)
+    timers[1].cancel()
+    timers[1].join()
+    assert rang == ["ours"]
+
+
+def test_timeouts_far_away_leave_nothing_behind(clock):
+    """A client with a timeout of ten minutes sets one for every read, and takes it back."""
+    sleeper = threading.Thread(target=time.sleep, args=(60,))
+    sleeper.start()
+    for _ in range(10_000):
+        clock.cancel(clock.alarm(600 * 10**9, pytest.fail))
+    assert len(clock._alarms) < 3000
+    sleeper.join()
+    assert clock.elapsed == 60.0
+
+
 def test_sleeps_are_written_down_with_who_and_where(clock):
     asyncio.run(asyncio.sleep(2))
     time.sleep(1.5)
@@ -490,6 +534,12 @@ def test_without_time_machine_it_says_what_to_install(monkeypatch):
     with pytest.raises(ImportError, match=r"time-machine, for datetime: pip install 'qfkit\[test\]'"), virtual_time():
         pass
     assert Current.clock is None
+
+
+def test_windows_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(RuntimeError, match="not there for Windows"), virtual_time():
+        pass
 
 
 def test_gevent_is_refused(monkeypatch):

@@ -38,6 +38,7 @@ _TAKEN = (
     "virtual_time() block before the next begins"
 )
 _NO_TIME_MACHINE = "virtual time needs time-machine, for datetime: pip install 'qfkit[test]'"
+_WINDOWS = "virtual time is not there for Windows: its loops and sockets wait in ways that it cannot reach yet"
 _GEVENT = "gevent has patched time in this process and schedules all waits itself: virtual time cannot be put on top"
 
 
@@ -50,11 +51,13 @@ def virtual_time(*, patience: float = 30.0) -> Iterator[VirtualClock]:
 
     Raises:
         ImportError: time-machine is not installed.
-        RuntimeError: virtual time is on already, or gevent has patched `time`.
+        RuntimeError: virtual time is on already, gevent has patched `time`, or this is Windows.
         ValueError: ``patience`` is not more than 0.
     """
     if Current.clock is not None:
         raise RuntimeError(_TAKEN)
+    if sys.platform == "win32":
+        raise RuntimeError(_WINDOWS)
     monkey: Any = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("time"):
         raise RuntimeError(_GEVENT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -12,15 +13,18 @@ if TYPE_CHECKING:
 #: processes; those that keep a time of their own in C; and what in the mock is about sockets rather than about Qianfan.
 REAL = frozenset(
     {
-        *("_pytest", "pytest", "pytest_timeout", "xdist", "execnet", "hypothesis", "coverage", "unittest"),
+        *("_pytest", "pytest", "pytest_timeout", "xdist", "execnet", "hypothesis", "coverage"),
         *("subprocess", "multiprocessing", "concurrent.futures.process", "socketserver", "wsgiref", "http.server"),
-        *("trio", "gevent", "locust", "uvloop", "pdb", "bdb", "IPython", "debugpy", "pydevd", "faulthandler"),
-        *("qfkit.testing.virtual", "time_machine", "mock_server.serving", "mock_server.observing"),
+        *("trio", "gevent", "locust", "uvloop", "freezegun", "time_machine"),
+        *("pdb", "bdb", "IPython", "debugpy", "pydevd", "faulthandler"),
+        *("qfkit.testing.virtual", "mock_server.serving", "mock_server.observing"),
     }
 )
 
 #: Modules that wait for whoever called them.
 _ON_BEHALF = frozenset({"threading", "queue", "concurrent.futures", "concurrent.futures._base", "contextlib"})
+
+_STAND_INS = "qfkit.testing.virtual.functions"
 
 _known: dict[str, bool] = {}
 
@@ -48,4 +52,13 @@ def clock_for(frame: FrameType) -> VirtualClock | None:
     asker: FrameType | None = frame
     while asker is not None and asker.f_globals.get("__name__") in _ON_BEHALF:
         asker = asker.f_back
-    return None if asker is not None and is_real(asker.f_globals.get("__name__", "")) else clock
+    module = _starter() if asker is None else asker.f_globals.get("__name__", "")
+    return None if is_real(module) else clock
+
+
+def _starter() -> str:
+    """Whose code this thread was started for, where all of its frames are the standard library's: a timer waits so."""
+    thread = threading.current_thread()
+    function = getattr(thread, "function", None) or getattr(thread, "_target", None)
+    module = str(getattr(function, "__module__", ""))
+    return "" if module == _STAND_INS else module  # Thread(target=time.sleep) is started for whoever wrote that

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import selectors
 import socket
 import ssl
 import stat
@@ -24,6 +25,9 @@ from qfkit.testing.virtual.current import clock_for
 
 #: Real seconds for which an answer from outside this process may keep virtual time from moving.
 OUTSIDE = 1.0
+
+#: Modules whose waits on a selector are those of a loop of asyncio.
+_LOOPS = frozenset({"asyncio.base_events", "nest_asyncio"})
 
 _MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -104,13 +108,20 @@ def selector_select(original: Any) -> Any:
     """`select` of a selector that is waited for by a loop of asyncio, and by nobody else."""
 
     def select_(self: Any, timeout: float | None = None) -> Any:
-        if timeout is None or timeout <= 0 or sys._getframe(1).f_globals.get("__name__") != "asyncio.base_events":
+        if timeout is None or timeout <= 0 or sys._getframe(1).f_globals.get("__name__") not in _LOOPS:
             return original(self, timeout)
         clock = clock_for(sys._getframe(1))
         if clock is None:
             return original(self, timeout)
-        _wait_readable(clock, self.fileno(), timeout)
-        return original(self, 0)
+        if hasattr(self, "fileno"):
+            _wait_readable(clock, self.fileno(), timeout)
+            return original(self, 0)
+        with _waking(clock, timeout) as waker:  # a selector of Python's own has to be told of the waker
+            self.register(waker, selectors.EVENT_READ)
+            try:
+                return [event for event in original(self) if event[0].fd != waker]
+            finally:
+                self.unregister(waker)
 
     return select_
 
@@ -182,36 +193,38 @@ def _wait_readable(clock: VirtualClock, descriptor: int, seconds: float) -> bool
     """Wait until there is something to read, for ``seconds`` of virtual time at most; whether there is."""
     if seconds <= 0:
         return _ready(descriptor)
-    mine, drivers = os.pipe()
+    with _waking(clock, seconds) as waker:
+        _poll(descriptor, waker)
+    return _ready(descriptor)
+
+
+@contextmanager
+def _waking(clock: VirtualClock, seconds: float) -> Iterator[int]:
+    """A descriptor that becomes readable when ``seconds`` of virtual time have passed."""
+    waker, bell = os.pipe()
     try:
-        alarm = clock.alarm(nanoseconds(seconds), lambda: os.write(drivers, b"!"), turn=WAITER)
+        alarm = clock.alarm(nanoseconds(seconds), lambda: os.write(bell, b"!"), turn=WAITER)
         try:
-            _poll(descriptor, mine)
+            yield waker
         finally:
             clock.cancel(alarm)  # it rings under the clock's lock, which this takes: nobody writes after it
         clock.check(alarm)
     finally:
-        os.close(mine)
-        os.close(drivers)
-    return _ready(descriptor)
+        os.close(waker)
+        os.close(bell)
 
 
 def _poll(*descriptors: int) -> None:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        for descriptor in descriptors:
-            poll.register(descriptor, select.POLLIN)
-        poll.poll()
-    else:
-        select.select(descriptors, [], [])
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    poll.poll()
 
 
 def _ready(descriptor: int) -> bool:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([descriptor], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 @contextmanager
@@ -267,14 +280,12 @@ Patch = tuple[Any, str, Callable[[Any], Any]]
 
 def patches() -> Iterator[Patch]:
     """All of them."""
-    import selectors  # noqa: PLC0415 - which classes there are depends on the system
-
     yield threading.Condition, "wait", condition_wait
     yield threading.Thread, "join", thread_join
     yield socket.socket, "recv", socket_receive
     yield socket.socket, "recv_into", socket_receive
     yield ssl.SSLSocket, "read", tls_read
-    for name in ("EpollSelector", "KqueueSelector"):
+    for name in ("EpollSelector", "KqueueSelector", "DevpollSelector", "PollSelector", "SelectSelector"):
         if (kind := getattr(selectors, name, None)) is not None:
             yield kind, "select", selector_select
     with suppress(ImportError):
