@@ -9,8 +9,10 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mock_server import MockServer
+from mock_server import AccountHandle, MockServer
 from mock_server.quota import Limits
 from mock_server.quota.meter import Quota
 from mock_server.serving import front
@@ -183,3 +185,44 @@ def test_many_streams_keep_their_own_time(loops):
             thread.join()
         assert ends == {number: 3.0 * number for number in range(1, 11)}
         assert real.monotonic() - began < 10
+
+
+@settings(max_examples=15)
+@given(
+    ttft=st.integers(0, 3_000_000),
+    interval=st.integers(0, 3_000_000),
+    texts=st.lists(st.sampled_from(["你", "好", "吗"]), min_size=1, max_size=5),
+)
+def test_each_piece_leaves_at_its_time_whatever_the_plan(paced, ttft, interval, texts):
+    """To the microsecond: the loop's own timers are late by a millisecond and more."""
+    account = paced.account()
+    account.stream(texts, ttft=ttft / 1000, interval=interval / 1000)
+    with virtual_time() as clock:
+        assert texts[-1] in stream(paced, account, timeout=7000).text
+    [entry] = account.requests
+    assert entry.written == pytest.approx(entry.scheduled, abs=1e-6)
+    assert clock.elapsed == pytest.approx((ttft + interval * (len(texts) - 1)) / 1000, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def paced():
+    with MockServer(port=0) as server:
+        yield server
+
+
+def test_flask_paces_by_it_too():
+    state = State(Settings())
+    account = state.add_account()
+    own = front.Front(state, flask=True)
+    ready = threading.Event()
+    thread = threading.Thread(target=own.run, args=(ready,))
+    thread.start()
+    ready.wait()
+    try:
+        with virtual_time() as clock:
+            AccountHandle(account, state, own.url).stream(["你", "好"], ttft=60, interval=30)
+            assert "好" in stream(own, AccountHandle(account, state, own.url), timeout=90).text
+            assert clock.elapsed == pytest.approx(90)
+    finally:
+        own.stop()
+        thread.join()

@@ -35,9 +35,9 @@ SECOND = 1_000_000_000
 #: comes at the last moment; whoever looks on.
 SLEEPER, WAITER, LOOKER = range(3)
 
-#: Reads of the clock at one instant before it begins to creep, by so many nanoseconds a read: a loop that only looks at
-#: the time until it is over would otherwise never see it pass.
-_READS, _CREEP = 100_000, 100_000
+#: Reads of the clock at one instant before it begins to creep, as fast as real time: a loop that only looks at the time
+#: until it is over would otherwise never see it pass.
+_READS = 100_000
 
 #: Seconds between two looks while somebody is at work: at first, and at most.
 _LOOK, _SELDOM = 1e-4, 2e-3
@@ -112,6 +112,8 @@ class VirtualClock:
         self._numbers = count()
         self._now = 0
         self._reads = 0
+        #: Real time when the clock last crept; 0 while it does not.
+        self._crept = 0
         self._wall, self._monotonic, self._counter = real.wall_ns(), real.monotonic_ns(), real.perf_counter_ns()
         self._sleeps: list[Sleep] = []
         self._holds: dict[object, float] = {}
@@ -179,11 +181,16 @@ class VirtualClock:
             return self._now + real.monotonic_ns() - self._closed
         self._reads += 1
         if self._reads > _READS:
-            with self._lock:
-                self._move_to(self._now + _CREEP)
-                if self._alarms and self._alarms[0].when < self._now:
-                    self._ring_bell()
+            self._creep()
         return self._now
+
+    def _creep(self) -> None:
+        with self._lock:
+            crept = real.monotonic_ns()
+            self._move_to(self._now + (crept - self._crept if self._crept else 0))
+            self._crept = crept
+            if self._alarms and self._alarms[0].when < self._now:
+                self._ring_bell()
 
     # Waiting
 
@@ -375,7 +382,7 @@ class VirtualClock:
             self._drop_dead()
             if not self._alarms or self._closed is not None:
                 return False
-            self._reads = 0
+            self._reads = self._crept = 0
             self._move_to(max(self._now, self._alarms[0].when))
         self._ring_due()
         return True
