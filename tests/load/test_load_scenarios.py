@@ -41,9 +41,8 @@ def total(report: dict, name: str) -> int:
     return sum(data[name] for data in report["scenarios"].values())
 
 
-@pytest.mark.parametrize("scenario", ["qps", "stream"])
-def test_two_workers_send_what_one_would_and_all_of_it_is_seen(server, scenario):
-    code, report = load(server, scenario, "--workers", "2", "--rate", "30", "--arrivals", "constant", "--no-calibrate")
+def test_two_workers_send_what_one_would_and_all_of_it_is_seen(server):
+    code, report = load(server, "qps", "--workers", "2", "--rate", "30", "--arrivals", "constant", "--no-calibrate")
     counts = report["reconciliation"]
     assert (code, report["exit"]["why"], report["lost_workers"]) == (0, "all calls were good", [])
     assert len(report["generators"]) == 2
@@ -122,9 +121,10 @@ class TestOpenLoads:
 
 
 class TestTrust:
-    def test_the_tools_own_error_is_measured_and_its_requests_are_not_the_loads(self, server):
+    def test_the_own_error_of_each_worker_is_measured_and_its_requests_are_not_the_loads(self, server):
         code, report = load(server, "stream", "--rate", "5", "--workers", "2")
         found, counts = report["calibration"], report["reconciliation"]
+        assert len(report["generators"]) == 2
         assert found["line_ms"] == 5.0
         assert found["at_rest"]["streams"] == 12
         assert found["at_load"]["streams"] >= 2
@@ -133,18 +133,6 @@ class TestTrust:
         assert counts["ok"]
         assert counts["sent"] == counts["seen"] < len(server.requests)
         assert [name for name in (account.name for account in server.accounts) if "calibration" in name] == []
-
-    def test_requests_of_others_on_the_same_mock_are_not_counted(self, server):
-        mine, other = server.default_account, server.account()
-        stop = subprocess.Popen(
-            [*QFKIT, "qps", "--host", server.url, "--run-time", "3s", "--rate", "20", "--no-calibrate"],
-            env=os.environ | other.env(),
-            stdout=subprocess.DEVNULL,
-        )
-        code, report = load(server, "qps", "--rate", "30", "--no-calibrate")
-        assert code == 0
-        assert report["reconciliation"]["seen"] == len(mine.requests)
-        assert stop.wait(60) == 0
 
     def test_keys_that_are_wrong_are_seen_all_the_same(self, server):
         keys = server.default_account.env() | {"QIANFAN_ACCESS_KEY": "nobody", "QIANFAN_SECRET_KEY": "wrong"}
