@@ -96,7 +96,7 @@ def test_a_failure_teaches(pytester: pytest.Pytester) -> None:
     run(pytester, source).stdout.fnmatch_lines(
         [
             "cuts/no-end-event (required): TestMine, v2",
-            "*the service: *the body ends in order, and no end event came",
+            "*what happens: *the body ends in order, and no end event came",
             "*a sound client: *raises an error of its own; hands out no more before than a beginning of '春*",
             "*this client: *it raised no error, and gave '春眠不觉晓，处处闻啼鸟。夜来风雨声'",
             "*why: *wire reference 3.4*",

@@ -105,7 +105,7 @@ def tell(stage: Stage, outcome: Outcome, complaints: Collection[str], suite: str
     """All that is to be said about a failed case."""
     case = stage.case
     rows = [
-        ("the service", case.what),
+        ("what happens", case.what),
         ("a sound client", expectation(case.expected)),
         ("this client", "; ".join(complaints)),
         ("why", case.why),

@@ -89,7 +89,7 @@ def cases() -> str:
     return "\n\n".join(parts)
 
 
-_HEAD = ("case", "the service", "a sound client", "why", "dialects")
+_HEAD = ("case", "what happens", "a sound client", "why", "dialects")
 
 
 def _row(case: Case) -> tuple[str, ...]:
