@@ -3,7 +3,8 @@
 A *regression* is a row that is worse by more than the tolerance beyond chance; see `loadtests.differences` for the
 statistics. What the numbers cannot tell is said, with the smallest difference that they would have shown.
 
-Exit codes: 0 no regression, 1 a regression, 2 the reports are not comparable, 3 one of them is not to be trusted.
+Exit codes: 0 no regression, 1 a regression, 2 the reports are not comparable, 3 one of them is not to be trusted, or
+holds too few calls to tell.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Comparison:
     Attributes:
         rows: what was compared.
         warnings: what makes the comparison weaker.
-        distrust: why one of the runs is not to be relied on.
+        distrust: why nothing can be concluded.
         tolerance: relative difference for the worse that is allowed.
     """
 
@@ -192,7 +193,10 @@ def compare(a: Data, b: Data, *, tolerance: float = 0.05, seed: int = 0) -> Comp
     if kinds[0] != kinds[1]:
         raise NotComparable(f"A was measured on {kinds[0]}, B on {kinds[1]}: their times say nothing about each other")
     found = [row for name in common for row in _rows(name, a, b, tolerance, seed)] + list(_singles(a, b))
-    return Comparison(_judged(found, tolerance), list(_warnings(a, b)), list(_distrust(a, b)), tolerance)
+    rows, distrust = _judged(found, tolerance), list(_distrust(a, b))
+    if all(row.difference is None for row in rows if row.measure.partition(".")[0] in _DURATIONS):
+        distrust.append("too few calls to compare any duration: measure for longer")
+    return Comparison(rows, list(_warnings(a, b)), distrust, tolerance)
 
 
 def _rows(name: str, a: Data, b: Data, tolerance: float, seed: int) -> Iterator[Row]:

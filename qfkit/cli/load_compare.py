@@ -41,7 +41,7 @@ def command(*, a: Path, b: Path, tolerance: float, seed: int, as_json: bool) -> 
     compared; docs/load-testing.md says how, and what the figures cannot tell.
 
     Ends with exit code 0 when nothing got worse by more than the tolerance beyond chance, 1 when something did, 2 when
-    the reports cannot be compared, 3 when one of them is not to be trusted.
+    the reports cannot be compared, 3 when one of them is not to be trusted, or holds too few calls to tell.
     """
     for package in ("numpy", "scipy"):
         if importlib.util.find_spec(package) is None:

@@ -82,7 +82,8 @@ def test_without_locust_it_says_what_to_install(monkeypatch):
 
 def test_only_what_runs_the_load_imports_locust():
     modules = ["measures", "outcomes", "plan", "recorder", "report", "samples", "session", "tally", "timeline"]
-    modules += ["slo", "slo_results", "ending", "reporting.terminal"]
+    modules += ["slo", "slo_results", "ending", "compare"]
+    modules += ["reporting.terminal", "reporting.page", "reporting.outputs", "reporting.progress"]
     code = f"""
 import sys, loadtests
 assert not [name for name in sys.modules if name.startswith("loadtests.")]

@@ -134,6 +134,13 @@ def test_too_few_calls_are_told():
     assert "no difference that so many calls can show" in row_of(found, "latency.p50").text
 
 
+def test_so_few_calls_that_nothing_can_be_told_are_no_clean_bill():
+    random = Random(10)
+    found = compare(figures(random, calls=20, failing=0), figures(random, calls=20, failing=0, slower=5))
+    assert found.code == 3
+    assert found.why == "too few calls to compare any duration: measure for longer"
+
+
 # The statistics alone
 
 

@@ -16,9 +16,10 @@ def qfkit(*arguments: str, env: dict[str, str] | None = None) -> int:
 
 
 def measure(name: str, ttft: float) -> int:
-    with MockServer(seed=7, ttft=ttft, interval=0.005, quota="none") as server:
+    with MockServer(quota="none") as server:
+        server.default_account.stream(["你", "好", "!"], ttft=ttft, interval=0.005, times="forever")
         return qfkit(
-            *("load", "stream", "--host", server.url, "--rate", "30", "--run-time", "3s", "--no-calibrate"),
+            *("load", "stream", "--host", server.url, "--rate", "50", "--run-time", "3s", "--no-calibrate"),
             *("--slo", "ttft.p95<2s", "--slo", "goodput>0.9*offered", "--slo", "errors<1%"),
             *("--report-json", f"{name}.json", "--html-report", f"{name}.html"),
             env=server.default_account.env(),
