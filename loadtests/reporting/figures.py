@@ -70,9 +70,9 @@ def in_ms(value: float) -> str:
 def _over_time(member: str, title: str) -> Callable[[str, _Over], Chart | None]:
     def draw(key: str, over: _Over) -> Chart | None:
         series = [over.series("p50", f"{member}_p50", 0), over.series("p95", f"{member}_p95", 1, dashed=True)]
-        if not top_of(series):
+        row = over.data["milliseconds"].get(member)
+        if row is None or not top_of(series):
             return None
-        row = over.data["milliseconds"][member]
         seen = f"Median and 95th percentile of {title} by time. Over the whole run they are {in_ms(row['p50'])} and"
         limits = [
             Level(result["limit"], result["slo"])
@@ -194,7 +194,7 @@ def _distribution(member: str, title: str, of: str, *, unless: str = "") -> Call
             x,
             axes.linear(0, tallest),
             names=("milliseconds, logarithmic", of),
-            marks=[Level(row[name], name) for name in ("p50", "p95", "p99")],
+            marks=[Level(max(row[name], x.low), name) for name in ("p50", "p95", "p99")],
         )
 
     return draw
@@ -202,8 +202,8 @@ def _distribution(member: str, title: str, of: str, *, unless: str = "") -> Call
 
 def _bars(cells: Sequence[Sequence[int]]) -> list[Bar]:
     """Cells put together into bars of equal width on a logarithmic axis, in milliseconds."""
-    low = log(max(cells[0][0], 1) / 1000)
-    high = log((cells[-1][1] + 1) / 1000)
+    low = log(max(cells[0][0], 1) / 1000)  # what took no time stands with what took a microsecond
+    high = log(max(cells[-1][1] + 1, 2) / 1000)
     values = sum(count for *_, count in cells)
     count = max(1, min(_BARS, ceil((high - low) / _NARROWEST), max(12, round(3 * values**0.5))))
     width = (high - low) / count

@@ -12,13 +12,15 @@ from random import Random
 
 import html5lib
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_reports import full_report, report_of, streams
 
 from loadtests.report import Setting, build
 from loadtests.reporting import axes, charts
 from loadtests.reporting.page import data_of, page
+from loadtests.reporting.terminal import render
+from loadtests.samples import Attempted, Sample
 from loadtests.tally import Ledger
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
@@ -149,6 +151,52 @@ def test_the_data_can_be_read_back(whole):
     assert data_of(whole) == json.loads(json.dumps(full_report()))
     with pytest.raises(ValueError, match="holds no report"):
         data_of("<html></html>")
+
+
+seconds = st.floats(0, 1e4)
+moments = st.none() | seconds
+
+
+@st.composite
+def calls(draw):
+    """Any call that a user could hand in, however odd."""
+    began = 1e9 + draw(st.floats(0, 1e5))
+    attempt = st.builds(
+        Attempted,
+        at=st.just(began),
+        status=st.sampled_from([None, 200, 429, 500]),
+        code=st.sampled_from([None, 18, "rpm_rate_limit_exceeded"]),
+        what=st.sampled_from(["", "ConnectionFailed", "<b>"]),
+        phase=st.sampled_from(["", "connect", "headers", "body", "mid-stream", "truncated"]),
+        waited=seconds,
+    )
+    attempts = draw(st.lists(attempt, max_size=4))
+    return Sample(
+        scenario=draw(st.sampled_from(["stream", "mixed chat v2", "<i>"])),
+        kind=draw(st.sampled_from(["chat", "stream"])),
+        planned=draw(st.none() | st.just(began)),
+        began=began,
+        warmup=draw(st.booleans()),
+        outcome=draw(st.sampled_from(["ok", "failed", "cut_off"])),
+        attempts=attempts,
+        requests=len(attempts),
+        **{name: draw(moments) for name in ("headers", "first_byte", "first_chunk", "ttft", "e2e", "end")},
+        contents=sorted(draw(st.lists(seconds, max_size=4))),
+        output_tokens=draw(st.none() | st.integers(0, 1000)),
+        tokens_from=draw(st.sampled_from([None, "server", "estimated"])),
+    )
+
+
+@given(st.lists(calls(), max_size=4))
+@settings(max_examples=25)
+def test_whatever_was_measured_can_be_told(samples):
+    report = report_of(samples, "ttft.p95<1s", "goodput>0.5*offered", "errors<5%", "late.p99<1s")
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    whole = page(report)
+    Document(whole)
+    assert data_of(whole) == report
+    assert not re.search(r"\bnan\b|\binf\b|\bNone\b", render(report))
+    assert not re.search(r'="-?(nan|inf)|None', "".join(re.findall(r"<svg .*?</svg>", whole, re.DOTALL)))
 
 
 HOSTILE = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(1)>'\"&amp;"
