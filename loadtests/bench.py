@@ -80,7 +80,8 @@ class Bench:
         self._finished: set[str] = set()
         self._stopping = False
         self._pacer: Pacer | None = None
-        self._share = 0, 1, 0.0  # of an open load: index, processes, Unix time of the beginning
+        #: Of an open load: index, processes, Unix time of the beginning. None in a worker that was not told.
+        self._share: tuple[int, int, float] | None = None
         self._mixes: dict[str, Mix] = {}
         self._prompts: Prompts | None = None
         self._started: str | None = None
@@ -271,7 +272,7 @@ class Bench:
             for index, worker in enumerate(workers):
                 runner.send_message(BEGIN, {"share": [index, len(workers), begin], "keys": keys}, worker)
         elif isinstance(runner, WorkerRunner):
-            begin = self._share[2]
+            begin = self._share[2] if self._share else time.time()
         else:
             begin = time.time() + _LEAD
             self._share = 0, 1, begin
@@ -335,7 +336,10 @@ class Bench:
 
     def _pace(self) -> None:
         plan = self.plan
-        index, processes, begin = self._share
+        if self._share is None:  # all arrivals are shared out among those who were there at the beginning
+            self.recorder.note("a worker came when the run had begun: it sent none of the open load's calls")
+            return
+        (index, processes, begin), self._share = self._share, None
         options = self.environment.parsed_options
         run_time = plan.run_time if self._given else getattr(options, "run_time", None)
         arrivals = share(moments_of(plan.load, run_time, plan.traffic.seed), index, processes)

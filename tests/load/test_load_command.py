@@ -84,6 +84,7 @@ def test_only_what_runs_the_load_imports_locust():
     modules = ["measures", "outcomes", "plan", "recorder", "report", "samples", "session", "tally", "timeline"]
     modules += ["slo", "slo_results", "ending", "compare"]
     modules += ["reporting.terminal", "reporting.page", "reporting.outputs", "reporting.progress"]
+    modules += ["arrivals", "calls", "options", "prompts", "reconcile", "variants"]
     code = f"""
 import sys, loadtests
 assert not [name for name in sys.modules if name.startswith("loadtests.")]

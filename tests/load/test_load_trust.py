@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from hypothesis import given
@@ -11,11 +13,13 @@ from hypothesis import strategies as st
 from loadtests.calibrate import ENOUGH, PIECES, errors, notes, section
 from loadtests.control import Control
 from loadtests.measures import Histogram
+from loadtests.plan import Plan, Traffic
 from loadtests.reconcile import reconcile
+from loadtests.recorder import Recorder
 from loadtests.samples import Attempted, Sample
 from loadtests.tally import Ledger
 from loadtests.timeline import Timeline
-from loadtests.trust import ServerCount
+from loadtests.trust import ServerCount, Trust
 from loadtests.variants import VARIANTS
 from mock_server import MockServer
 from qfkit import Client
@@ -85,6 +89,33 @@ class TestServerCount:
             with Client.from_env(other.env()) as client:
                 client.chat("not ours")
             assert count.seen() == 4
+
+
+class TestNoMock:
+    def test_another_server_is_told_of_and_its_counts_are_left_open(self):
+        class Nothing(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_error(404)
+
+            def log_message(self, *_):
+                pass
+
+        recorder = Recorder("this process", cpu=lambda: 0.0, now=lambda: 0.0)
+        trust = Trust(recorder)
+        with ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            plan = Plan(scenario="qps", traffic=Traffic(host=f"http://127.0.0.1:{server.server_port}"))
+            trust.begin(plan, counts=True, makes_load=True, environ={})
+            server.shutdown()
+        recorder.planned()
+        recorder.sent()
+        recorder.add(call())
+        trust.stop()
+        trust.finish(recorder.total, plan)
+        found = trust.sections(recorder.total, plan)
+        assert found["calibration"] is None
+        assert (found["reconciliation"]["ok"], found["reconciliation"]["seen"]) == (True, None)
+        assert "is no mock of qfkit" in found["notes"][0]
 
 
 class TestCalibration:
