@@ -78,13 +78,14 @@ class Patient(ReferenceMachine):
 
 
 class OpenAI(ClientMachine):
-    """openai-python: it retries by HTTP status, never within a stream, and takes one that stops short for whole."""
+    """openai-python: retries by HTTP status, never within a stream; takes one that stops short for whole."""
 
     dialect = "v2"
     behaviour = Behaviour(
         attempts=3,
         retries=lambda spec: spec.status in {408, 409, 429} or spec.status >= 500,
         retries_streams=False,
+        sees_lines=False,
         sees_cuts=False,
     )
     # By status it goes on where the table gives up, and the other way round.
@@ -157,18 +158,31 @@ class LosesChunk(Bad):
 
 
 class LeavesOpen(Bad):
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
     def stream(self, client, prompt):
         chunks = client.stream(prompt)
-        self.kept = chunks
+        self.kept.append(chunks)
         return (chunk.text for chunk in chunks)  # closing it closes nothing below
+
+    def teardown(self):
+        for chunks in self.kept:
+            chunks.close()
+        super().teardown()
 
 
 class LiesAboutCodes(Bad):
+    scripts = error_scripts("v1", codes=[336003], max_failures=1)
+
     def code_of(self, error):
         return "E-1"
 
 
 class AsksTwice(Bad):
+    scripts = replies().map(lambda step: Script((step,)))
+
     def call(self, client, prompt):
         return super().call(client, prompt) and super().call(client, prompt)
 

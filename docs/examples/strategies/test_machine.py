@@ -62,4 +62,4 @@ class SmallClientMachine(ClientMachine):
 
 
 TestSmallClient = SmallClientMachine.TestCase
-TestSmallClient.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestSmallClient.settings = settings(TestSmallClient.settings, max_examples=30, stateful_step_count=20)

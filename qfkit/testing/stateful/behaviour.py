@@ -41,6 +41,7 @@ class Behaviour:
         tokens: it buys access tokens with its keys, as in v1 with ``ak`` and ``sk``.
         renews: it gets a new token, once, when the service says that its own has ended; the request that is repeated
             then counts for no attempt.
+        sees_lines: an error in the middle of a stream is noticed also where it stands on a bare line of JSON.
         sees_cuts: a stream that ends in good order, but without the mark of its end, is taken for broken.
     """
 
@@ -50,6 +51,7 @@ class Behaviour:
     retries_streams: bool = True
     tokens: bool = False
     renews: bool = True
+    sees_lines: bool = True
     sees_cuts: bool = True
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from hypothesis import strategies as st
@@ -28,6 +28,8 @@ _PATIENCE = 2.0
 _SILENCE = 5.0
 
 
+#: Seconds on the clock between two calls of one caller: what comes at one instant is a herd to a verdict.
+_PAUSE = 2.0
 #: Seconds of real time between two looks at it.
 _GLANCE = 0.01
 
@@ -35,25 +37,33 @@ _GLANCE = 0.01
 _FORETOLD = ("error_after", "error", "error_form", "cut_after", "cut", "newline", "comment_every")
 
 
-def foretold_scripts(dialect: InferenceDialect, *, clean_cuts: bool = True) -> st.SearchStrategy[Script]:
+def foretold_scripts(
+    dialect: InferenceDialect, *, clean_cuts: bool = True, error_lines: bool = True
+) -> st.SearchStrategy[Script]:
     """Scripts of which the model can tell what a client makes of each step. Shrinks to ``account.reply('0')``.
 
     Args:
         dialect: whose codes errors have.
         clean_cuts: streams may end in good order without the mark of their end; text_generation has no such mark.
+        error_lines: errors in a stream may stand on a bare line of JSON.
     """
-    cuts = ["incomplete", "clean"] if clean_cuts and dialect != "text_generation" else ["incomplete"]
+    # A reset may swallow what came before it.
+    allowed = {
+        "cut": ["incomplete", "clean"] if clean_cuts and dialect != "text_generation" else ["incomplete"],
+        "error_form": ["data", "line"] if error_lines else ["data"],
+    }
     broken = st.sampled_from([Step("fault", "close"), Step("fault", "reset")])
-    streams = faults(dialect, only=["error", "cut"]).map(lambda step: _foretold(step, cuts))
+    streams = faults(dialect, only=["error", "cut"]).map(lambda step: _foretold(step, allowed))
     one = st.one_of(replies(), errors(dialect, max_wait=2.0), broken, streams)
     return st.lists(one, min_size=1, max_size=3).map(script_of)
 
 
-def _foretold(step: Step, cuts: list[str]) -> Step:
-    """The step with only those options that the model knows: a reset may swallow what came before it."""
+def _foretold(step: Step, allowed: Mapping[str, list[str]]) -> Step:
+    """The step with only those options that the model knows, and only the values that are allowed."""
     options = {name: value for name, value in step.options.items() if name in _FORETOLD}
-    if "cut" in options and options["cut"] not in cuts:
-        options["cut"] = cuts[0]
+    for name, values in allowed.items():
+        if name in options and options[name] not in values:
+            options[name] = values[0]
     return Step("stream", step.said, options)
 
 
@@ -283,7 +293,8 @@ class ClientMachine(RuleBasedStateMachine):
         """What requests may meet."""
         if self.scripts is not None:
             return self.scripts
-        return foretold_scripts(self.dialect, clean_cuts=self.behaviour.sees_cuts)
+        behaviour = self.behaviour
+        return foretold_scripts(self.dialect, clean_cuts=behaviour.sees_cuts, error_lines=behaviour.sees_lines)
 
     def limits(self) -> st.SearchStrategy[Quota]:
         """What the account may ask; by the minute only where all waits are on the clock."""
@@ -309,6 +320,7 @@ class ClientMachine(RuleBasedStateMachine):
 
     def _telling(self, verb: str, prompt: str) -> Telling:
         self._calls += 1
+        self.clock.sleep(_PAUSE)
         prompt = (
             f"{prompt} ({self._calls})"  # as in no other call, so that verdicts know which requests belong together
         )
