@@ -266,7 +266,8 @@ class TestMeasures:
         assert storm.recovery < 1 < storm.settled
 
     def test_what_does_not_recover_says_so(self):
-        outcome = simulate(scenario("outage", limits=Limits(qps=51)), ["fixed:attempts=200,max_total=none"]).outcomes[0]
+        tight = scenario("outage", duration=70, limits=Limits(qps=51))
+        outcome = simulate(tight, ["fixed:attempts=200,max_total=none"]).outcomes[0]
         assert outcome.settled is None
         assert simulate(scenario("quota"), ["none"]).outcomes[0].recovery is None
 

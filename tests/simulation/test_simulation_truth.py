@@ -13,7 +13,7 @@ import simpy
 from scipy import stats
 
 from mock_server import MockServer
-from mock_server.quota import Granted, Limits, Quota
+from mock_server.quota import Limits
 from qfkit import Client, QianfanError, RetryBudget, RetryPolicy
 from qfkit.client.budget import Purse
 from qfkit.simulation import amplification, contender, scenario, simulate
@@ -97,8 +97,7 @@ class _Peer:
     def __init__(self, situation, one):
         self.env = simpy.Environment()
         self.situation, self.one = situation, one
-        self.quota = Quota(situation.limits, self)
-        self.service = Service(situation, self, Random())  # for its errors alone
+        self.service = Service(situation, self, Random(f"{situation.seed}/errors"))
         self.hops, self.jitter = Random(f"{situation.seed}/hops"), Random(f"{situation.seed}/jitter")
         self.purses = [Purse(one.policy.budget) for _ in range(situation.clients)] if one.policy.budget else None
         self.calls: dict[int, tuple[float, float, int, bool]] = {}
@@ -126,16 +125,15 @@ class _Peer:
             while True:
                 yield self.env.timeout(wait + self.hop())
                 attempts += 1
-                admission = self.quota.admit()
-                if isinstance(admission, Granted):
+                failure = self.service.answer(0)
+                if failure is None:
                     yield self.env.timeout(self.situation.answer + self.hop())
                     self.calls[call] = began, self.env.now, attempts, True
                     break
                 yield self.env.timeout(self.hop())
-                error = self.service._refused(admission).error
-                error.retry_after = admission.retry_after if self.one.honours else None
+                failure.error.retry_after = failure.retry_after if self.one.honours else None
                 decision = self.one.policy.decide(
-                    error,
+                    failure.error,
                     failures=attempts,
                     elapsed=self.env.now - began,
                     random=self.jitter,
@@ -156,6 +154,7 @@ class _Peer:
         ("full:attempts=6,retry_after=no", {}),
         ("decorrelated:attempts=6,retry_after=no", {"calls": 4}),
         ("equal:attempts=6,retry_after=no,budget=0.5,reserve=2", {"calls": 8}),
+        ("decorrelated:attempts=6", {"calls": 4, "error_rate": 0.5}),  # waits of both kinds, in turn
         ("openai", {"limits": Limits(qps=20, window="sliding")}),
         ("qianfan", {"limits": Limits(rpm=90, window="bucket"), "dialect": "v1"}),
     ],
