@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import json
 import threading
 import zlib
@@ -38,6 +37,7 @@ from qfkit.client import (
     transport,
 )
 from qfkit.client.events import ChunkReader
+from qfkit.testing.strategies import splits
 
 DIALECTS = sorted(STREAMS)
 BUSY = {"error_code": 336100, "error_msg": "high load"}
@@ -545,25 +545,23 @@ def test_a_line_without_end_is_noticed(server, connect, monkeypatch):
 # The reader alone: however the bytes are split, the chunks are the same
 
 
-def read(dialect, data, cuts, newline=b"\n"):
+def read(dialect, pieces):
     reader = ChunkReader(dialect, lambda body: None)
-    data = data.replace(b"\n", newline)
-    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    chunks = [chunk for start, end in itertools.pairwise(edges) for chunk in reader.feed(data[start:end])]
+    chunks = [chunk for piece in pieces for chunk in reader.feed(piece)]
     return chunks + reader.close(whole=False), reader
 
 
 @given(
     dialect=st.sampled_from(DIALECTS),
-    cuts=st.lists(st.integers(0, 2000)),
     as_lines=st.booleans(),
     newline=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    drawn=st.data(),
 )
-def test_splits_do_not_matter(dialect, cuts, as_lines, newline):
+def test_splits_do_not_matter(dialect, as_lines, newline, drawn):
     pieces = lines(dialect) if as_lines else STREAMS[dialect]
     data = b"".join(piece for piece in pieces if not (as_lines and b"[DONE]" in piece))
-    whole, _ = read(dialect, data, ())
-    chunks, reader = read(dialect, data, cuts, newline)
+    whole, _ = read(dialect, [data])
+    chunks, reader = read(dialect, drawn.draw(splits(data.replace(b"\n", newline))))
     assert chunks == whole
     assert "".join(chunk.text for chunk in chunks) == "你好"
     assert reader.complete
@@ -574,7 +572,7 @@ def test_splits_do_not_matter(dialect, cuts, as_lines, newline):
 def test_cut_anywhere_it_is_complete_only_if_the_service_said_so(dialect, at):
     data = b"".join(STREAMS[dialect])
     kept = data[: at % (len(data) + 1)]
-    chunks, reader = read(dialect, kept, ())
+    chunks, reader = read(dialect, [kept])
     assert reader.failure is None
     assert reader.complete == (any(chunk.is_last for chunk in chunks) or b"[DONE]" in kept)
     assert "你好".startswith("".join(chunk.text for chunk in chunks))
@@ -582,6 +580,6 @@ def test_cut_anywhere_it_is_complete_only_if_the_service_said_so(dialect, at):
 
 @given(data=st.binary(max_size=200), dialect=st.sampled_from(DIALECTS))
 def test_no_bytes_make_it_raise(data, dialect):
-    read(dialect, data, ())
-    read(dialect, b"data: " + data + b"\n\n", ())
-    read(dialect, b"{" + data + b"\n", ())
+    read(dialect, [data])
+    read(dialect, [b"data: " + data + b"\n\n"])
+    read(dialect, [b"{" + data + b"\n"])
