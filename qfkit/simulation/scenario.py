@@ -148,7 +148,8 @@ class Scenario:
         if self.limits.limited:
             limits = {name: limit for name, limit in self.limits.to_dict().items() if name != "window"}
             named = " ".join(f"{name}={limit:,}" for name, limit in limits.items())
-            service.append(f"quota {named} ({self.limits.window} windows)")
+            counted = f" ({self.limits.window} windows)" if {"qps", "rpm"} & set(limits) else ""
+            service.append(f"quota {named}{counted}")
         if self.outage:
             service.append(f"{_FAULTS[self.fault]} from {self.outage_at:g} s to {self.outage_end:g} s")
         if self.error_rate:

@@ -239,6 +239,7 @@ class TestScenarios:
 
     def test_they_say_what_they_are(self):
         assert scenario("quota").words() == "1,000 clients ask, all at once; quota qps=100 (fixed windows)"
+        assert scenario("quota", limits=Limits(concurrency=5)).words().endswith("; quota concurrency=5")
         assert "an outage that hangs from 30 s to 50 s" in scenario("outage", fault="hang").words()
         assert replace(SCENARIOS["errors"], name="mine").words().endswith("0.3 of the attempts fail")
         assert "every attempt is answered" in scenario("errors", error_rate=0.0).words()
