@@ -7,6 +7,7 @@ counts what can be counted here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,11 @@ class ServerCount:
         return count - self._all - sum(now - self._others.get(name, 0) for name, now in others.items())
 
 
+def _why(error: Exception) -> str:
+    """What went wrong, without the advice that is meant for scenarios which cannot do without a mock."""
+    return re.split(r"[:.] this scenario", str(error), maxsplit=1, flags=re.IGNORECASE)[0]
+
+
 def _look(url: str) -> None:
     """See that there is a mock at all: another server may take its time for a path that it does not know.
 
@@ -155,7 +161,7 @@ class Trust:
                 calibration.start()
                 self._calibration = calibration
         except (ControlFailed, QianfanError) as error:
-            self._recorder.note(f"neither reconciled with the server nor calibrated: {error}")
+            self._recorder.note(f"neither reconciled with the server nor calibrated: {_why(error)}")
 
     def stop(self) -> None:
         """Calls are over in this process."""
@@ -164,7 +170,7 @@ class Trust:
         try:
             self._calibration.stop()
         except ControlFailed as error:
-            self._recorder.note(f"not calibrated: {error}")
+            self._recorder.note(f"not calibrated: {_why(error)}")
         self._calibration = None
 
     def finish(self, ledger: Ledger, plan: Plan) -> None:
@@ -182,7 +188,7 @@ class Trust:
                     break
                 gevent.sleep(_BETWEEN)  # the server may still be noting what was cut off
         except ControlFailed as error:
-            self._recorder.note(f"not reconciled with the server: {error}")
+            self._recorder.note(f"not reconciled with the server: {_why(error)}")
             return None
         return seen
 
