@@ -78,7 +78,7 @@ def test_valid_conversations_and_options_are_taken(dialect, data):
 
 
 @pytest.mark.parametrize(("dialect", "operation"), FIELDS)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(st.data())
 def test_valid_requests_of_every_operation_are_taken(dialect, operation, data):
     request = data.draw(requests(dialect, operation))
@@ -115,7 +115,7 @@ def test_invalid_options_are_refused_as_foretold(dialect, data):
 
 
 @pytest.mark.parametrize(("dialect", "operation"), FIELDS)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.data())
 def test_invalid_requests_of_every_operation_are_refused_as_foretold(dialect, operation, data):
     invalid = data.draw(invalid_requests(dialect, operation))

@@ -185,7 +185,7 @@ EACH = {
 def test_hypothesis_finds_them_healthy(strategy):
     """No example is filtered away too often, too large or too slow: with the checks that the suite switches off."""
 
-    @settings(max_examples=12, database=None, suppress_health_check=[HealthCheck.nested_given], phases=[Phase.generate])
+    @settings(max_examples=10, database=None, suppress_health_check=[HealthCheck.nested_given], phases=[Phase.generate])
     @given(strategy)
     def draw(value):
         pass

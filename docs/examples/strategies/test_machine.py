@@ -62,4 +62,4 @@ class SmallClientMachine(ClientMachine):
 
 
 TestSmallClient = SmallClientMachine.TestCase
-TestSmallClient.settings = settings(TestSmallClient.settings, max_examples=30, stateful_step_count=20)
+TestSmallClient.settings = settings(TestSmallClient.settings, max_examples=15, stateful_step_count=20)
