@@ -194,9 +194,11 @@ skipped, and counted as n/a.
 A **deviation** is a case that the client fails and is known to, with the reason; patterns such as `fields/*` will do.
 It is expected to fail (xfail): once it passes, the test fails, and the entry goes.
 
-At the end of the run stands a table for each class: area, cases, passed, failed, deviating, n/a. For programs,
-`--qianfan-conformance-json FILE` (ini: `qianfan_conformance_json`) writes all of it, with the versions of `packages`;
-`qfkit.testing.conformance.markdown` makes the tables below of such files.
+At the end of the run stands a table for each class: area, cases, passed, failed, deviating, n/a. One case alone:
+`pytest -k cuts/no-end-event`; an area: `pytest -k retry-after`. For programs, `--qianfan-conformance-json FILE` (ini:
+`qianfan_conformance_json`) writes all of it: `suites`, each with `dialect`, `packages` and their versions, `counts` and
+`cases`; of each case `name`, `level`, `result`, `reason` (of a deviation, or why it does not apply) and `complaints`
+(what it did instead). `qfkit.testing.conformance.markdown` makes the tables below of such files.
 
 An asynchronous client is played like any other:
 [examples/conformance/test_async_client.py](examples/conformance/test_async_client.py). What the suite does not see:
