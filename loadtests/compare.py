@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import exp, fsum, log
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from loadtests.differences import (
     ALPHA,
     BATCHES,
     Difference,
+    between_runs,
+    both,
     duration_effect,
     holm,
     percentiles,
@@ -43,6 +46,10 @@ _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 #: Of which a run has one figure.
 _SINGLES = ("recovery", "storm", "wasted", "ceiling")
+
+#: Compared by their difference, not by their ratio.
+_SHARES = frozenset({"errors", "goodput"})
+_LESS_IS_WORSE = frozenset({"goodput", "ok_qps"})
 
 #: Settings that should be the same in both.
 _SETTINGS = ("dialect", "model", "client", "load", "users", "attempts", "run_time", "warmup", "python", "locust")
@@ -174,12 +181,14 @@ def read(file: str | Path) -> dict[str, Any]:
     return data
 
 
-def compare(a: Data, b: Data, *, tolerance: float = 0.05, seed: int = 0) -> Comparison:
+def compare(a: Data, b: Data, *, baselines: Sequence[Data] = (), tolerance: float = 0.05, seed: int = 0) -> Comparison:
     """Hold the second report against the first.
 
     Args:
         a: the report to compare with.
         b: the report in question.
+        baselines: further runs of the same thing as ``a``. With two or more, a difference must also stand out from how
+            much these runs differ from each other.
         tolerance: relative difference for the worse that is allowed, of durations and rates; errors have none.
         seed: of the draws; the same seed gives the same figures.
 
@@ -189,14 +198,20 @@ def compare(a: Data, b: Data, *, tolerance: float = 0.05, seed: int = 0) -> Comp
     common = [name for name in a["scenarios"] if name in b["scenarios"]]
     if not common:
         raise NotComparable(f"no scenario is in both: A has {_listed(a['scenarios'])}, B has {_listed(b['scenarios'])}")
-    kinds = [_kind(one["host"]) for one in (a, b)]
-    if kinds[0] != kinds[1]:
-        raise NotComparable(f"A was measured on {kinds[0]}, B on {kinds[1]}: their times say nothing about each other")
-    found = [row for name in common for row in _rows(name, a, b, tolerance, seed)] + list(_singles(a, b))
-    rows, distrust = _judged(found, tolerance), list(_distrust(a, b))
+    named = {"A": a, **{f"baseline {number}": one for number, one in enumerate(baselines, 1)}, "B": b}
+    for name, one in named.items():
+        if _kind(one["host"]) != _kind(a["host"]):
+            said = f"A was measured on {_kind(a['host'])}, {name} on {_kind(one['host'])}"
+            raise NotComparable(f"{said}: their times say nothing about each other")
+    found = [row for name in common for row in _rows(name, a, b, tolerance, seed)]
+    found = [_widened(row, [a, *baselines], tolerance) for row in found] + list(_singles(a, b))
+    rows, distrust = _judged(found, tolerance), list(_distrust(named))
     if all(row.difference is None for row in rows if row.measure.partition(".")[0] in _DURATIONS):
         distrust.append("too few calls to compare any duration: measure for longer")
-    return Comparison(rows, list(_warnings(a, b)), distrust, tolerance)
+    warnings = list(_warnings(a, b))
+    if len(baselines) == 1:
+        warnings.append("one --baseline says nothing of how runs differ from each other: give two or more")
+    return Comparison(rows, warnings, distrust, tolerance)
 
 
 def _rows(name: str, a: Data, b: Data, tolerance: float, seed: int) -> Iterator[Row]:
@@ -217,6 +232,37 @@ def _rows(name: str, a: Data, b: Data, tolerance: float, seed: int) -> Iterator[
     if all(one["load"]["model"] == "closed" for one in (a, b)):
         rate = rates(_rates(first), _rates(second), tolerance=tolerance)
         yield Row(name, "ok_qps", first["ok_qps"], second["ok_qps"], rate)
+
+
+def _widened(row: Row, runs: Sequence[Data], tolerance: float) -> Row:
+    """A row whose difference must stand out from those between runs of the same thing, too."""
+    values = [value for run in runs if (value := _figure_of(row, run)) is not None]
+    found = between_runs(
+        values,
+        row.b,
+        tolerance=tolerance,
+        more_is_worse=row.measure not in _LESS_IS_WORSE,
+        relative=row.measure not in _SHARES,
+    )
+    if found is None or row.difference is None:
+        return row
+    mean = exp(fsum(map(log, values)) / len(values)) if row.measure not in _SHARES else fsum(values) / len(values)
+    return replace(row, a=mean, difference=both(row.difference, found))
+
+
+def _figure_of(row: Row, run: Data) -> float | None:
+    """The same figure of another run; None when it has none."""
+    data = run["scenarios"].get(row.scenario)
+    if data is None:
+        return None
+    name, _, column = row.measure.partition(".")
+    if name in _DURATIONS:
+        found = data["milliseconds"].get(name, {}).get(column)
+    elif row.measure == "errors":
+        found = data["failed"] / data["calls"] if data["calls"] else None
+    else:
+        found = data["goodput"]["share"] if row.measure == "goodput" else data["ok_qps"]
+    return None if found is None else float(found)
 
 
 def _singles(a: Data, b: Data) -> Iterator[Row]:
@@ -283,9 +329,6 @@ def _verdict(row: Row, corrected: tuple[float, float] | None, tolerance: float) 
     return replace(row, p=p, p_beyond=p_beyond, verdict=verdict, regression=regression, text=text)
 
 
-_LESS_IS_WORSE = frozenset({"goodput", "ok_qps"})
-
-
 class _Words(NamedTuple):
     more: str
     less: str
@@ -330,12 +373,12 @@ def _warnings(a: Data, b: Data) -> Iterator[str]:
             yield f"{letter} was interrupted"
 
 
-def _distrust(a: Data, b: Data) -> Iterator[str]:
-    for letter, one in (("A", a), ("B", b)):
+def _distrust(named: Mapping[str, Data]) -> Iterator[str]:
+    for name, one in named.items():
         ending = one.get("exit") or {}
         for code, why in ending.get("reasons", ()):
             if code == 3:
-                yield f"{letter} is not to be trusted: {why}"
+                yield f"{name} is not to be trusted: {why}"
 
 
 def _word(value: Any) -> str:

@@ -186,6 +186,53 @@ def rates(a: Sequence[float], b: Sequence[float], *, tolerance: float) -> Differ
     )
 
 
+def between_runs(
+    values: Sequence[float], new: float, *, tolerance: float, more_is_worse: bool, relative: bool
+) -> Difference | None:
+    """Compare one run with several of the same thing: by how much these differ from each other.
+
+    Args:
+        values: a figure of at least three runs of the same thing.
+        new: the figure in question.
+        tolerance: relative difference for the worse that is allowed; absolute ones have none.
+        more_is_worse: the figure is one of which less is wanted.
+        relative: compare by ratio.
+
+    Returns:
+        None for fewer than three runs, or where a ratio makes no sense.
+    """
+    if len(values) < 3 or (relative and min(*values, new) <= 0):
+        return None
+    known = [log(value) for value in values] if relative else list(values)
+    middle = (log(new) if relative else new) - float(np.mean(known))
+    # A new run differs from the mean of the others by its own chance and by theirs.
+    spread = max(float(np.std(known, ddof=1)) * sqrt(1 + 1 / len(known)), 1e-12)
+    law, sign = stats.t(len(known) - 1), 1 if more_is_worse else -1
+    limit = (log1p(sign * tolerance) if relative else 0.0) * sign
+    back = expm1 if relative else float
+    reach = float(law.ppf(0.975)) * spread
+    return Difference(
+        value=back(middle),
+        low=back(middle - reach),
+        high=back(middle + reach),
+        p_any=2 * float(law.sf(abs(middle) / spread)),
+        p_beyond=float(law.sf((sign * middle - limit) / spread)),
+        smallest=back(sign * (limit + float(law.ppf(1 - ALPHA) + law.ppf(0.8)) * spread)),
+    )
+
+
+def both(within: Difference, between: Difference) -> Difference:
+    """A difference that must stand out from what moves within a run, and from what differs between runs."""
+    return Difference(
+        value=between.value,
+        low=min(within.low, between.low),
+        high=max(within.high, between.high),
+        p_any=max(within.p_any, between.p_any),
+        p_beyond=max(within.p_beyond, between.p_beyond),
+        smallest=max(within.smallest, between.smallest, key=abs),
+    )
+
+
 def holm(values: Sequence[float]) -> list[float]:
     """P-values, corrected for how many there are (Holm, Scandinavian Journal of Statistics 6, 1979)."""
     order = sorted(range(len(values)), key=values.__getitem__)

@@ -27,9 +27,16 @@ def _share(_context: click.Context, _parameter: click.Parameter, value: str) -> 
 @click.option(
     "--tolerance", default="5%", show_default=True, metavar="SHARE", callback=_share, help="Slower by this is allowed."
 )
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="A further run of the same thing as A. With two or more, B must stand out from how much they differ.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the draws; the same seed says the same.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program instead of the text.")
-def command(*, a: Path, b: Path, tolerance: float, seed: int, as_json: bool) -> None:
+def command(*, a: Path, b: Path, tolerance: float, baseline: tuple[Path, ...], seed: int, as_json: bool) -> None:
     """Hold the report B against the report A: differences with their confidence, for CI.
 
     \b
@@ -49,7 +56,8 @@ def command(*, a: Path, b: Path, tolerance: float, seed: int, as_json: bool) -> 
     from loadtests.compare import NotComparable, compare, read
 
     try:
-        found = compare(read(a), read(b), tolerance=tolerance, seed=seed)
+        others = [read(file) for file in baseline]
+        found = compare(read(a), read(b), baselines=others, tolerance=tolerance, seed=seed)
     except NotComparable as error:
         raise click.UsageError(str(error)) from error
     click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2) if as_json else found.render())

@@ -134,6 +134,50 @@ def test_too_few_calls_are_told():
     assert "no difference that so many calls can show" in row_of(found, "latency.p50").text
 
 
+def mood(random: Random, spread: float, slower: float = 1.0) -> dict[str, Any]:
+    """A run on a machine that is quicker on one day than on another."""
+    return figures(random, slower=slower * random.lognormvariate(0, spread))
+
+
+def test_runs_that_differ_from_each_other_are_not_told_apart_where_baselines_show_it():
+    random, without, with_them = Random(12), 0, 0
+    for _ in range(20):
+        runs = [mood(random, 0.1) for _ in range(6)]
+        a, b, *others = runs
+        without += any(row.verdict in {"worse", "better"} for row in compare(a, b).rows)
+        with_them += any(row.verdict in {"worse", "better"} for row in compare(a, b, baselines=others).rows)
+    assert without >= 8
+    assert with_them <= 3
+
+
+def test_what_stands_out_from_the_baselines_is_found():
+    random, found = Random(13), 0
+    for _ in range(10):
+        a, *others = [mood(random, 0.02) for _ in range(6)]
+        found += row_of(compare(a, mood(random, 0.02, slower=1.5), baselines=others), "latency.p50").regression
+    assert found >= 9
+
+
+def test_one_baseline_is_too_few():
+    a, b = (report_of(streams(Random(seed), 5, 20)) for seed in (1, 2))
+    assert compare(a, b, baselines=[b]).warnings == [
+        "one --baseline says nothing of how runs differ from each other: give two or more"
+    ]
+    assert compare(a, b, baselines=[b]).rows == compare(a, b).rows
+
+
+@pytest.mark.parametrize("relative", [True, False])
+def test_between_runs_is_the_prediction_interval_of_students_t(relative):
+    values, new = [100.0, 104.0, 98.0, 103.0], 120.0
+    found = differences.between_runs(values, new, tolerance=0.05, more_is_worse=True, relative=relative)
+    assert found is not None
+    known = np.log(values) if relative else np.array(values)
+    middle = (np.log(new) if relative else new) - known.mean()
+    spread = known.std(ddof=1) * np.sqrt(1 + 1 / 4)
+    assert found.p_any == pytest.approx(2 * stats.t(3).sf(middle / spread))
+    assert (np.log1p(found.low) if relative else found.low) == pytest.approx(middle - stats.t(3).ppf(0.975) * spread)
+
+
 def test_so_few_calls_that_nothing_can_be_told_are_no_clean_bill():
     random = Random(10)
     found = compare(figures(random, calls=20, failing=0), figures(random, calls=20, failing=0, slower=5))
@@ -283,6 +327,13 @@ def test_a_report_that_is_not_to_be_trusted(files):
     found = run(files / "a.json", files / "b.json")
     assert found.exit_code == 3
     assert "exit code 3: B is not to be trusted: worker w was lost" in found.output
+
+
+def test_further_baselines(files):
+    found = run(files / "a.json", files / "slow.json", "--baseline", files / "b.json")
+    assert found.exit_code == 1
+    assert "give two or more" in found.output
+    assert run(files / "a.json", files / "b.json", "--baseline", files / "none").exit_code == 2
 
 
 def test_json(files):
