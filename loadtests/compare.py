@@ -208,7 +208,7 @@ def compare(a: Data, b: Data, *, baselines: Sequence[Data] = (), tolerance: floa
     rows, distrust = _judged(found, tolerance), list(_distrust(named))
     if all(row.difference is None for row in rows if row.measure.partition(".")[0] in _DURATIONS):
         distrust.append("too few calls to compare any duration: measure for longer")
-    warnings = list(_warnings(a, b))
+    warnings = list(_warnings(a, b, named))
     if len(baselines) == 1:
         warnings.append("one --baseline says nothing of how runs differ from each other: give two or more")
     return Comparison(rows, warnings, distrust, tolerance)
@@ -342,7 +342,8 @@ def _said(row: Row, found: Difference, verdict: str) -> str:
     unit = "points" if row.measure in {"errors", "goodput"} else "%"
     called = _CALLED.get(row.measure, _SLOWER)
     if verdict == "same":
-        enough = f"{abs(found.smallest) * 100:.2g} {unit} {_worse(row, called)}"
+        least = abs(found.smallest) * 100
+        enough = f"{least:.{0 if least >= 10 else 1}f} {unit} {_worse(row, called)}"
         return f"no difference that so many calls can show; {enough} would show"
     word = called.more if found.value > 0 else called.less
     ends = sorted((found.low, found.high)) if found.value > 0 else sorted((-found.low, -found.high))
@@ -356,11 +357,14 @@ def _worse(row: Row, called: _Words) -> str:
     return called.less if row.measure in _LESS_IS_WORSE else called.more
 
 
-def _warnings(a: Data, b: Data) -> Iterator[str]:
-    for name in _SETTINGS:
-        one, other = a.get(name), b.get(name)
-        if one != other:
-            yield f"{name.replace('_', ' ')} differs: {_word(one)} in A, {_word(other)} in B"
+def _warnings(a: Data, b: Data, named: Mapping[str, Data]) -> Iterator[str]:
+    for letter, run in named.items():
+        for name in _SETTINGS:
+            one, other = a.get(name), run.get(name)
+            if name == "users" and run["load"]["model"] != "closed":
+                continue  # an open load has no users
+            if one != other:
+                yield f"{name.replace('_', ' ')} differs: {_word(one)} in A, {_word(other)} in {letter}"
     for name in sorted(set(a["scenarios"]) ^ set(b["scenarios"])):
         yield f"{name} is only in {'A' if name in a['scenarios'] else 'B'}"
     for name, data in a["scenarios"].items():
@@ -368,8 +372,8 @@ def _warnings(a: Data, b: Data) -> Iterator[str]:
         slos = [(one.get("goodput") or {}).get("slos") for one in (data, other) if one]
         if len(slos) == 2 and slos[0] != slos[1]:
             yield f"goodput of {name} is not compared: good calls are {_word(slos[0])} in A, {_word(slos[1])} in B"
-    for letter, one in (("A", a), ("B", b)):
-        if (one.get("exit") or {}).get("code", 0) >= 128:
+    for letter, run in named.items():
+        if (run.get("exit") or {}).get("code", 0) >= 128:
             yield f"{letter} was interrupted"
 
 
@@ -383,7 +387,8 @@ def _distrust(named: Mapping[str, Data]) -> Iterator[str]:
 
 def _word(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(str(part) for part in value.values() if part is not None)
+        parts = [f"{name.replace('_', ' ')} {part}" for name, part in value.items() if name != "model"]
+        return ", ".join([str(value["model"]), *parts])
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "those that ended well"
     return "none" if value is None else str(value)

@@ -268,7 +268,7 @@ def test_settings_that_differ_are_told():
     assert compare(a, b).warnings == []
     warnings = compare(a, b | {"users": 5, "load": {"model": "closed"}, "exit": {"code": 130}}).warnings
     assert warnings == [
-        "load differs: poisson 20.0 in A, closed in B",
+        "load differs: poisson, rate 20.0 in A, closed in B",
         "users differs: 1000 in A, 5 in B",
         "B was interrupted",
     ]
