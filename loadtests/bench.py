@@ -92,6 +92,8 @@ class Bench:
         self._keys: Mapping[str, str] | None = None  # that the master has sent
         self.recorder = Recorder("this process", cpu=time.process_time, now=time.monotonic)
         self.trust = Trust(self.recorder)
+        #: That a client fails before it sends anything has been said.
+        self.mute = False
         #: The run cannot be made as planned.
         self.refused = False
         #: What a scenario plays on the mock, where the report is made; see `loadtests.plays`.
@@ -215,7 +217,11 @@ class Bench:
         sections = self.trust.sections(ledger, plan)
         for broken in self._runner.exceptions.values():
             sections["limits_reached"].append(f"{broken['count']} users broke off: {broken['msg']}")
-        made = report.build(ledger, setting, **sections, **self._sections)
+        played = dict(self._sections)
+        sections["notes"] += played.pop("notes", [])
+        if (spent := self.gate.spent) is not None:
+            sections["notes"].append(_spending(spent))
+        made = report.build(ledger, setting, **sections, **played)
         if self._looks and made["scenarios"]:
             timeline = next(iter(made["scenarios"].values()))["timeline"]
             made["soak"] = soak_section(self._looks, timeline, run_time=plan.run_time)
@@ -402,6 +408,10 @@ class Bench:
     def _present(self) -> set[str]:
         assert isinstance(self._runner, MasterRunner)
         return {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
+
+
+def _spending(spent: Mapping[str, float]) -> str:
+    return f"spent: {spent['requests']:,.0f} requests, {spent['tokens']:,.0f} tokens, {spent['cost']:,.2f} yuan"
 
 
 def of_locust(options: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ with `loadtests.users`; only who makes the call differs.
 
 from __future__ import annotations
 
+import logging
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ from qfkit.client import ConfigurationError
 
 if TYPE_CHECKING:
     from locust.env import Environment
+
+
+logger = logging.getLogger(__name__)
 
 
 class ClientUser(QianfanUser):
@@ -96,6 +100,9 @@ class ClientUser(QianfanUser):
             gevent.sleep(PAUSE)
             return
         wrong = seen.refused or call.error
+        if call.error is not None and not seen.requests and not bench.mute:
+            bench.mute = True  # the next thousand would say the same
+            logger.warning("qfkit: the client failed before it sent anything: %r", call.error)
         if isinstance(wrong, (PlanError, ConfigurationError)):
             bench.recorder.planned(-1)
             bench.give_up(wrong)

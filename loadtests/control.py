@@ -12,14 +12,17 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 import msgspec
-import requests
 
 from loadtests.spelling import PlanError
+from qfkit.control import ControlAPI
+from qfkit.control import ControlFailed as Refused
 
 _T = TypeVar("_T")
 
 #: Seconds that the mock may take to answer; a verdict on ten thousand requests takes a few.
 _PATIENCE = 120.0
+
+_ADVICE = "start one with 'qfkit mock' and give its --host (off loopback its token, too, in QFKIT_ADMIN_TOKEN)"
 
 #: Entries of the journal that are asked for at once.
 PAGE = 2_000
@@ -39,12 +42,7 @@ class Control:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         self.url = url.rstrip("/")
-        self._session = requests.Session()
-        self._session.trust_env = False  # a mock is not behind the proxy that the environment names
-        if ca := os.environ.get("REQUESTS_CA_BUNDLE"):
-            self._session.verify = ca
-        if token:
-            self._session.headers["Authorization"] = f"Bearer {token}"
+        self._api = ControlAPI(url, token, advice=_ADVICE, patience=_PATIENCE)
 
     @classmethod
     def from_env(cls, url: str, environ: Mapping[str, str] = os.environ) -> Control:
@@ -53,39 +51,18 @@ class Control:
 
     def close(self) -> None:
         """Give the connection back."""
-        self._session.close()
+        self._api.close()
 
     def send(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> bytes:
-        """One operation; the body of its answer.
-
-        Args:
-            method: of HTTP.
-            path: below ``/__admin``.
-            body: as JSON.
-            query: parameters; those that are None are left out.
+        """As `ControlAPI.send`.
 
         Raises:
             ControlFailed: nobody answers there, or no mock of qfkit does, or it refuses; in its own words.
         """
-        url = f"{self.url}/__admin/{path}"
         try:
-            answer = self._session.request(method, url, json=body, params=query, timeout=_PATIENCE)
-        except requests.RequestException as error:
-            raise ControlFailed(
-                f"no mock answers at {self.url} ({type(error).__name__}): this scenario plays its part on a mock. "
-                "Start one with 'qfkit mock' and give its --host"
-            ) from error
-        if answer.status_code < 300:
-            return answer.content
-        try:
-            message = str(answer.json()["error"]["message"])
-        except (ValueError, KeyError, TypeError):
-            raise ControlFailed(
-                f"{self.url} is no mock of qfkit: {method} {url} answers {answer.status_code}. This scenario plays its "
-                "part on a mock: start one with 'qfkit mock' and give its --host"
-            ) from None
-        hint = " (its token is read from QFKIT_ADMIN_TOKEN)" if answer.status_code in {401, 403} else ""
-        raise ControlFailed(f"the mock refuses {method} {path}: {message}{hint}")
+            return self._api.send(method, path, body, **query)
+        except Refused as error:
+            raise ControlFailed(str(error)) from error
 
     def ask(self, type_: type[_T], method: str, path: str, body: Mapping[str, Any] | None = None, **query: Any) -> _T:
         """As `send`; the answer as a value of ``type_``.
@@ -255,13 +232,14 @@ class Account:
         page = self._control.ask(_Page, "GET", f"{self._path}/journal", after=self._read, limit=10_000)
         return page.entries
 
-    def verdict(self, schedule: str | None = None) -> dict[str, Any]:
+    def verdict(self, schedule: str | None = None, limits: str | None = None) -> dict[str, Any]:
         """What is to be said of its client; see ``docs/verdicts.md``.
 
         Args:
             schedule: the one that its waits are to follow, such as ``openai``.
+            limits: where the line is drawn, such as ``tolerance=0.3``.
         """
-        return self._control.ask(dict[str, Any], "GET", f"{self._path}/verdict", schedule=schedule)
+        return self._control.ask(dict[str, Any], "GET", f"{self._path}/verdict", schedule=schedule, limits=limits)
 
     def delete(self) -> None:
         """Forget it, its keys and its journal."""

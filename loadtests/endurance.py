@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from loadtests.steady import Trend, trend
@@ -22,13 +23,18 @@ _MB = 1e6
 
 
 def resident(pid: int) -> float | None:
-    """Memory that a process holds, in bytes; None when it is gone, or cannot be seen."""
+    """Memory that a process and its children hold, in bytes; None when it is gone, or cannot be seen."""
     psutil = importlib.import_module("psutil")  # comes with Locust
-
     try:
-        return float(psutil.Process(pid).memory_info().rss)
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
     except psutil.Error:
         return None
+    held = 0.0
+    for one in family:
+        with suppress(psutil.Error):  # a child that has just ended holds nothing
+            held += float(one.memory_info().rss)
+    return held
 
 
 def cpu_seconds(pid: int | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from loadtests.spelling import PlanError, seconds_of
-from qfkit.grading import declared
+from qfkit.grading import Limits, declared
 from qfkit.protocol.dialects import InferenceDialect
 
 Name: TypeAlias = Literal["backoff", "outage"]
@@ -37,6 +37,7 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         client_timeout: seconds that the client waits for an answer; None for its own time-out.
         quota: of ``backoff``, such as ``qps=5`` or ``rpm=60,concurrency=2``.
         schedule: what the client says of its waits, such as ``openai`` or ``aws-full:base=0.5,cap=8``.
+        limits: where the verdict draws its lines, such as ``tolerance=0.3``; see `qfkit.grading.Limits`.
         fault: of ``outage``: ``error``, a code of the service, or a fault such as ``reset`` or ``hang``.
         fault_at: seconds from the beginning of the run to that of the fault.
         fault_for: seconds that it lasts.
@@ -47,11 +48,12 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_timeout: Annotated[float, msgspec.Meta(gt=0)] | None = None
     quota: str = "qps=5"
     schedule: str | None = None
+    limits: str | None = None
     fault: str = "error"
     fault_at: str | None = None
     fault_for: str | None = None
 
-    def limits(self) -> dict[str, float]:
+    def quotas(self) -> dict[str, float]:
         """The quota.
 
         Raises:
@@ -111,7 +113,7 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             PlanError: it cannot; the message says why.
         """
         if name == "backoff":
-            self.limits()
+            self.quotas()
         else:
             start, end = self.window(run_time)
             self.step(dialect, end - start)
@@ -119,3 +121,7 @@ class Play(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             declared(self.schedule)
         except ValueError as error:
             raise PlanError(f"--schedule: {error}") from error
+        try:
+            Limits.parse(self.limits or "")
+        except ValueError as error:
+            raise PlanError(f"--limits: {error}") from error

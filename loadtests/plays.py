@@ -70,7 +70,7 @@ class Stage:
         account = self._account = self._control.new_account(f"load-{self.name}-{uuid4().hex[:8]}")
         self.environ = dict(account.env)
         if self.name == "backoff":
-            account.quota(**self.play.limits())
+            account.quota(**self.play.quotas())
         else:
             start, end = self.play.window(self._run_time)
             account.rule({"state": _DOWN}, self.play.step(self._dialect, end - start), priority=1_000_000)
@@ -119,7 +119,7 @@ class Stage:
         span = (began, max(self._ended or 0.0, began))
         more: Mapping[str, Any]
         if self.name == "backoff":
-            more = backoff_section(seen, quota=self.play.limits(), span=span, schedule=self.play.schedule)
+            more = backoff_section(seen, quota=self.play.quotas(), span=span, schedule=self.play.schedule)
         elif self._window is None:
             more = {"window": None, "why": "the run ended before the fault did: make it longer"}
         else:
@@ -131,7 +131,7 @@ class Stage:
                 fault=self.play.step(self._dialect, end - start),
                 schedule=self.play.schedule,
             )
-        verdict = account.verdict(self.play.schedule)
+        verdict = account.verdict(self.play.schedule, self.play.limits)
         verdict.pop("calls", None)  # a row for each call; the figures above say more
         section = {
             "client": self.play.client,

@@ -156,7 +156,8 @@ def ceiling_lines(section: Mapping[str, Any]) -> Iterator[str]:
         wrong = [f"{one['slo']}: {one['why']}" for one in step["slos"] if not one["ok"]]
         wrong += [f"{name} grow while it lasts" for name in step["steady"]["growing"]]
         wrong += step["limits_reached"]
-        yield f"{step['rate']:.1f} calls/s: {'; '.join(wrong) or 'holds'}"
+        unknown = " (too short a step to see whether it is steady)" if step["steady"]["unknown"] else ""
+        yield f"{step['rate']:.1f} calls/s: {'; '.join(wrong) or 'holds'}{unknown}"
     if section["ceiling_rate"] is None:
         yield "no rate held: begin lower, with --rate"
     else:

@@ -41,6 +41,7 @@ def ask(stage, *questions, attempts=1):
 
 
 def test_a_quota_is_played_to_an_account_of_its_own(server):
+    somebody = server.account()
     stage = staged(server, "backoff", Play(quota="rpm=2", schedule="openai"))
     stage.prepare()
     stage.run()
@@ -51,7 +52,7 @@ def test_a_quota_is_played_to_an_account_of_its_own(server):
     assert (found["requests"], found["forgotten"], found["client"]) == (4, 0, "qfkit")
     assert found["verdict"]["schedule"]["declared"].startswith("openai")
     assert "calls" not in found["verdict"]
-    assert not server.default_account.requests
+    assert not somebody.requests
 
 
 def test_what_was_followed_is_counted_once(server):

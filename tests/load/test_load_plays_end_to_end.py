@@ -23,7 +23,6 @@ from mock_server import MockServer
 from qfkit.cli import main
 
 FILES = Path(loadtests.__path__[0])
-TESTS = Path(__file__).parent
 
 
 @pytest.fixture
@@ -34,7 +33,6 @@ def server():
 
 def run(server: MockServer, *arguments: str, keys: bool = False) -> subprocess.CompletedProcess[str]:
     others = {name: value for name, value in os.environ.items() if not name.startswith(("QIANFAN_", "OPENAI_"))}
-    others["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
         (sys.executable, "-m", *arguments),
         env=others | (server.default_account.env() if keys else {}),
@@ -76,14 +74,6 @@ class TestBackoff:
         assert found["amplification"] == pytest.approx(len(chats) / data["calls"], abs=1e-3)
         assert report["verdict"]["ok"] is found["verdict"]["ok"]
         assert any("amplification" in line for line in found["lines"])
-
-    def test_a_client_of_ones_own_that_never_waits_is_found_out(self, server):
-        client = "load_impatient_client:make"
-        report = load(server, "backoff", "--client", client, "--dialect", "v2", "--users", "3", "--run-time", "1.5s")
-        found = report["backoff"]
-        assert found["waits"]["2"]["p50"] < 100
-        assert {finding["code"] for finding in report["verdict"]["findings"]} >= {"no-backoff"}
-        assert found["attempts"]["count"] == report["scenarios"]["backoff"]["attempts"]
 
     def test_plain_locust_with_two_workers(self, server, tmp_path):
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -136,12 +126,13 @@ class TestOutage:
 
 def test_the_ceiling_is_where_the_quota_is(server):
     server.default_account.quota(qps=20)
-    report = load(server, "ceiling", "--steps", "10,60", "--arrivals", "constant", "--run-time", "1.5s", keys=True)
+    options = ("--steps", "10,60", "--arrivals", "constant", "--run-time", "1.5s")
+    report = load(server, "ceiling", *options, keys=True)
     found = report["ceiling"]
     assert [(step["rate"], step["ok"]) for step in found["steps"]] == [(10, True), (60, False)]
     assert (found["ceiling_rate"], found["fails_at"], found["limited_by"]) == (10, 60, "quota")
     assert report["load"]["rate"] == 10  # the figures beside are those of the step that held
-    assert found["lines"][0] == "10.0 calls/s: holds"
+    assert found["lines"][0].startswith("10.0 calls/s: holds")
 
 
 def test_a_soak_watches_the_memory_of_both_sides(server):
@@ -191,6 +182,7 @@ def test_a_live_run_says_what_it_would_spend_and_stops_at_its_budget(server):
         (("backoff", "--client", "sdkk"), "--client is qfkit, sdk, openai, or the path of a factory"),
         (("backoff", "--quota", "qpm=5"), "--quota knows no 'qpm'"),
         (("backoff", "--schedule", "opnai"), "did you mean 'openai'"),
+        (("backoff", "--limits", "tolerence=1"), "--limits: "),
         (("outage", "--fault", "flood"), "--fault knows no 'flood'"),
         (("outage", "--fault-at", "9s", "--fault-for", "2s"), "the fault would last until 11 s, and the run 10 s"),
         (("replay",), "replay sends calls at the moments that a file names: give --trace FILE"),
@@ -226,5 +218,5 @@ def test_a_service_that_is_no_mock_is_told(server):
         somebody.shutdown()
         thread.join()
     assert done.returncode == 2
-    assert f"{host} is no mock of qfkit" in done.stderr
+    assert f"{host}/__admin/accounts answers 404: is that a mock of qfkit?" in done.stderr
     assert "Traceback" not in done.stdout + done.stderr

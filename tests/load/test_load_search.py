@@ -95,15 +95,15 @@ def test_a_step_is_steady_when_nothing_grows():
 
 
 def test_lines_for_people():
-    good = {"rate": 10.0, "ok": True, "slos": [], "steady": {"growing": []}, "limits_reached": []}
+    good = {"rate": 10.0, "ok": True, "slos": [], "steady": {"growing": [], "unknown": []}, "limits_reached": []}
     missed = {"slo": "ttft.p95<500ms", "why": "it was 812 ms", "ok": False}
     slow = {**good, "rate": 40.0, "ok": False, "slos": [missed]}
-    grows = {**good, "rate": 20.0, "ok": False, "steady": {"growing": ["calls under way"]}}
+    grows = {**good, "rate": 20.0, "ok": False, "steady": {"growing": ["calls under way"], "unknown": ["latency"]}}
     section = {"steps": [good, slow, grows], "ceiling_rate": 10.0, "limited_by": "server", "why": "it is slow"}
     assert list(ceiling_lines(section)) == [
         "10.0 calls/s: holds",
         "40.0 calls/s: ttft.p95<500ms: it was 812 ms",
-        "20.0 calls/s: calls under way grow while it lasts",
+        "20.0 calls/s: calls under way grow while it lasts (too short a step to see whether it is steady)",
         "ceiling: 10.0 calls/s",
         "limited by the server: it is slow",
     ]

@@ -84,13 +84,9 @@ BROKEN = """
             pass
 
     def test_uvloop(qianfan_clock):
-        import asyncio, uvloop
+        import uvloop
 
-        loop = uvloop.new_event_loop()
-        try:
-            loop.run_until_complete(asyncio.sleep(60))
-        finally:
-            loop.close()
+        uvloop.new_event_loop().run_forever()
 
     def test_the_clock_is_shown(qianfan_clock):
         time.sleep(90)
