@@ -60,7 +60,12 @@ class Option(NamedTuple):
 LOAD = (
     Option("host", "Base URL of the service, such as a mock's.", metavar="URL", where="qfkit"),
     Option(
-        "users", "Users at once; each sends its next call when the last one has ended.", int, 10, least=1, where="qfkit"
+        "users",
+        "Users at once; each sends its next call when the last one has ended.",
+        int,
+        least=1,
+        shown="10",
+        where="qfkit",
     ),
     Option("spawn_rate", "Users started a second.", float, above=0, shown="all, up to 100", where="qfkit"),
     Option("run_time", "How long calls are begun: 10s, 1m30s or 2h.", default="10s", metavar="TIME", where="qfkit"),
@@ -78,16 +83,16 @@ LOAD = (
         "burstiness",
         "Shape of --arrivals gamma: 1 is poisson, below 1 comes in bursts, above 1 is steadier.",
         float,
-        0.5,
         above=0,
+        shown="0.5",
     ),
     Option("trace", "Moments of --arrivals trace: seconds, one a line, or JSON lines.", metavar="FILE"),
     Option(
         "max_in_flight",
         "Open calls at once; reaching it spoils the measurement (exit code 3).",
         int,
-        1000,
         least=1,
+        shown="1000",
     ),
 )
 

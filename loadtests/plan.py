@@ -272,6 +272,12 @@ def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Pl
         given["warmup"] = seconds_of(str(given["warmup"]), zero=True)
     if "arrivals" not in given:
         given["arrivals"] = "trace" if "trace" in given else "poisson" if "rate" in given else "closed"
+    for name, fits in _FITS.items():
+        if name in given and given["arrivals"] not in fits:
+            raise PlanError(
+                f"--{name.replace('_', '-')} goes with --arrivals {', '.join(fits)}, and these are {given['arrivals']}: "
+                "leave it out, or choose other arrivals"
+            )
     if scenario == "replay" and given["arrivals"] != "trace":
         raise PlanError("replay sends calls at the moments that a file names: give --trace FILE")
     if scenario == "ceiling":
@@ -298,6 +304,15 @@ def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Pl
     plan = _pick(Plan, given | parts)
     plan.check()
     return plan
+
+
+#: Option -> the arrivals that know it.
+_FITS: dict[str, tuple[Arrivals, ...]] = {
+    "users": ("closed",),
+    "spawn_rate": ("closed",),
+    "burstiness": ("gamma",),
+    "max_in_flight": ("constant", "poisson", "gamma", "ramp", "trace"),
+}
 
 
 def _slos(texts: Sequence[str], file: str | None = None) -> tuple[Slo, ...]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import aiohttp
+import anyio
 import httpx
 import openai
 import pytest
@@ -71,6 +73,18 @@ def test_openai_async(qianfan_clock, qianfan_env, qianfan_mock):
     assert asyncio.run(main()).choices[0].message.content == "好"
     assert [each.seconds for each in qianfan_clock.sleeps] == [45] * 5
     assert offsets(qianfan_mock) == pytest.approx([0, 45, 90, 135, 180, 225], abs=0.002)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_asynchronous_tests(anyio_backend, qianfan_clock, qianfan_env, qianfan_mock):
+    qianfan_mock.fail(18, times=2, retry_after=45).then.reply("好")
+    async with openai.AsyncOpenAI(max_retries=8) as client:
+        await client.chat.completions.create(**ASK)
+    with anyio.move_on_after(1000):
+        await anyio.sleep_forever()
+    await anyio.to_thread.run_sync(time.sleep, 110)
+    assert qianfan_clock.elapsed == pytest.approx(1200, abs=1e-3)
 
 
 def test_official_sdk_async(official_sdk, qianfan_clock, qianfan_mock):

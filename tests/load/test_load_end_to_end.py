@@ -147,7 +147,8 @@ class TestStream:
         assert code == 0
         assert (data["failed"], data["requests"]) == (0, len(paced.requests))
         assert took["ttft"]["count"] == took["e2e"]["count"] == data["ok"] > 0
-        assert 100 <= took["ttft"]["p50"] <= 160
+        # A busy machine makes moments late, and nothing can make one early: the best of them tells.
+        assert 100 <= took["ttft"]["min"] <= 160
         assert 15 <= took["itl"]["p50"] <= 45
         assert took["itl"]["count"] == data["content_chunks"] - data["ok"]
         assert took["headers"]["p50"] < took["ttft"]["p50"]

@@ -170,3 +170,27 @@ def test_failures_that_hide_behind_http_200_are_told_by_code_and_phase(mock):
         (200, None, "truncated"): 1,
         (200, 336100, "mid-stream"): 1,
     }
+
+
+def test_a_service_that_is_gone_is_told_apart_from_one_that_fails():
+    """Refused connections are calls that failed, were sent, and that no server can have seen."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        traffic = {"host": f"http://127.0.0.1:{taken.getsockname()[1]}", "max_requests": 20}
+        plan = {"scenario": "qps", "traffic": traffic, "users": 2, "run_time": 60, "as_json": True, "calibrate": False}
+        run = subprocess.run(
+            [sys.executable, "-m", "loadtests.run", json.dumps(plan)],
+            env=os.environ | {"QIANFAN_ACCESS_KEY": "ALTAKaccess", "QIANFAN_SECRET_KEY": "secret"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    report = json.loads(run.stdout)
+    (row,) = report["scenarios"]["qps"]["failures"]
+    counts = report["reconciliation"]
+    assert run.returncode == 1
+    assert (row["status"], row["code"], row["what"], row["phase"]) == (None, None, "ConnectionFailed", "connect")
+    assert row["calls"] == counts["sent"] == counts["unconnected"] == 20
+    assert (counts["ok"], counts["seen"]) == (True, None)
+    assert any("is no mock of qfkit" in note for note in report["notes"])

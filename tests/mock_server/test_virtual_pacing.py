@@ -16,6 +16,7 @@ from mock_server import AccountHandle, MockServer
 from mock_server.quota import Limits
 from mock_server.quota.meter import Quota
 from mock_server.serving import front
+from mock_server.serving.sender import Sender
 from mock_server.settings import Settings
 from mock_server.state import EXPLANATIONS, State
 from qfkit import Client
@@ -109,6 +110,19 @@ def test_a_reset_comes_after_what_was_written_before_it_and_costs_no_virtual_tim
         assert "你" in b"".join(got).decode()
         assert clock.elapsed < 51
         assert account.requests[0].outcome == "reset"
+
+
+def test_while_the_kernel_takes_what_was_written_virtual_time_waits(loops, monkeypatch):
+    """Before a reset the mock waits, in real time, until its bytes have arrived: no timeout may overtake that."""
+    looks = iter([True] * 5)
+    monkeypatch.setattr(Sender, "_unsent", lambda _self: next(looks, False))
+    with MockServer(port=0) as server, virtual_time() as clock:
+        account = server.account()
+        account.fault("reset")
+        with pytest.raises(requests.ConnectionError, match="reset"):
+            stream(server, account, timeout=0.001)
+        assert clock.elapsed == 0.0
+    assert next(looks, None) is None
 
 
 def test_clients_that_leave_leave_no_timers(loops):

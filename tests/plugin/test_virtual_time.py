@@ -84,9 +84,13 @@ BROKEN = """
             pass
 
     def test_uvloop(qianfan_clock):
-        import uvloop
+        import asyncio, uvloop
 
-        uvloop.new_event_loop().run_forever()
+        loop = uvloop.new_event_loop()
+        try:
+            loop.run_until_complete(asyncio.sleep(60))
+        finally:
+            loop.close()
 
     def test_the_clock_is_shown(qianfan_clock):
         time.sleep(90)

@@ -18,6 +18,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from time import monotonic as by_name_monotonic
 from time import sleep as by_name_sleep
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -525,8 +526,15 @@ def test_uvloop_in_a_test_is_refused_loudly(clock):
     loop = uvloop.new_event_loop()
     with pytest.raises(RuntimeError, match="uvloop keeps its own time, which virtual time cannot reach"):
         loop.run_until_complete(asyncio.sleep(60))
+
+    async def in_time():
+        async with httpx.AsyncClient() as http:  # has timeouts, so it sets timers
+            await http.get("http://127.0.0.1:1/")
+
     with pytest.raises(RuntimeError, match="uvloop"):
-        loop.run_forever()
+        loop.run_until_complete(in_time())
+    assert loop.run_until_complete(loop.run_in_executor(None, time.monotonic)) > 0  # what sets no timer may run
+    loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 

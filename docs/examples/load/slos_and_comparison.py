@@ -19,7 +19,7 @@ def measure(name: str, ttft: float) -> int:
     with MockServer(quota="none") as server:
         server.default_account.stream(["你", "好", "!"], ttft=ttft, interval=0.005, times="forever")
         return qfkit(
-            *("load", "stream", "--host", server.url, "--rate", "50", "--run-time", "3s", "--no-calibrate"),
+            *("load", "stream", "--host", server.url, "--rate", "60", "--run-time", "2s", "--no-calibrate"),
             *("--slo", "ttft.p95<2s", "--slo", "goodput>0.9*offered", "--slo", "errors<1%"),
             *("--report-json", f"{name}.json", "--html-report", f"{name}.html"),
             env=server.default_account.env(),

@@ -17,17 +17,21 @@ import threading
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from qfkit.testing.virtual.clock import WAITER, VirtualClock, nanoseconds
-from qfkit.testing.virtual.current import clock_for
+from qfkit.testing.virtual.current import Current, clock_for
 
 #: Real seconds for which an answer from outside this process may keep virtual time from moving.
 OUTSIDE = 1.0
 
 #: Modules whose waits on a selector are those of a loop of asyncio.
 _LOOPS = frozenset({"asyncio.base_events", "nest_asyncio"})
+
+#: Whose loops may be uvloop's: the mock's, and its timers.
+_MOCK = ("mock_server.", "qfkit.testing.virtual.clock")
 
 _MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -171,22 +175,22 @@ def tls_read(original: Any) -> Any:
     return read
 
 
-def uvloop_run(original: Any) -> Any:
-    """`run_forever` and `run_until_complete` of uvloop, which keeps its own time in C: the mock's may, a test's not."""
+def uvloop_timer(original: Any) -> Any:
+    """`call_later` and `call_at` of uvloop, which keeps its own time in C: the mock's loop may, a test's may not."""
 
-    def run(self: Any, *args: Any) -> Any:
-        asker = sys._getframe(1).f_globals.get("__name__", "")
-        if not asker.startswith("mock_server.") and clock_for(sys._getframe(1)) is not None:
-            for given in args:
-                getattr(given, "close", lambda: None)()  # a coroutine that nobody will await
+    def timer(self: Any, *args: Any, **kwargs: Any) -> Any:
+        asker: FrameType | None = sys._getframe(1)
+        while asker is not None and asker.f_globals.get("__name__", "").partition(".")[0] == "asyncio":
+            asker = asker.f_back
+        ours = asker is not None and asker.f_globals.get("__name__", "").startswith(_MOCK)
+        if not ours and Current.clock is not None:
             raise RuntimeError(
-                "uvloop keeps its own time, which virtual time cannot reach: its sleeps would take real time. In this "
-                "test, run asyncio's own loop, for instance asyncio.run(main(), loop_factory=asyncio.new_event_loop), "
-                "or do without qianfan_clock"
+                "uvloop keeps its own time, which virtual time cannot reach: this wait would take real time. Run "
+                "asyncio's own loop in this test (with anyio's plugin: use_uvloop=False), or do without qianfan_clock"
             )
-        return original(self, *args)
+        return original(self, *args, **kwargs)
 
-    return run
+    return timer
 
 
 def _wait_readable(clock: VirtualClock, descriptor: int, seconds: float) -> bool:
@@ -291,5 +295,5 @@ def patches() -> Iterator[Patch]:
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - optional
 
-        yield uvloop.Loop, "run_forever", uvloop_run
-        yield uvloop.Loop, "run_until_complete", uvloop_run
+        yield uvloop.Loop, "call_later", uvloop_timer
+        yield uvloop.Loop, "call_at", uvloop_timer
