@@ -302,4 +302,7 @@ def _effect(scores: Floats, counts: Floats) -> float:
     # What all stretches have in common, such as rounding, is no difference between them.
     common = float(np.sum(together * np.sqrt(sizes)) / np.sum(sizes))
     rest = together - common * np.sqrt(sizes)
-    return max(1.0, float(np.sum(rest**2)) / max(len(groups) - 1, 1))
+    freedom = max(len(groups) - 1, 1)
+    # It is itself estimated, from few stretches: what Student's t is to the normal distribution.
+    unsure = float(stats.t(freedom).ppf(0.975) / stats.norm.ppf(0.975)) ** 2
+    return max(1.0, unsure * float(np.sum(rest**2)) / freedom)
