@@ -275,8 +275,8 @@ def plan_of(values: Mapping[str, Any], *, scenario: str, host: str | None) -> Pl
     for name, fits in _FITS.items():
         if name in given and given["arrivals"] not in fits:
             raise PlanError(
-                f"--{name.replace('_', '-')} goes with --arrivals {', '.join(fits)}, and these are {given['arrivals']}: "
-                "leave it out, or choose other arrivals"
+                f"--{name.replace('_', '-')} goes with --arrivals {', '.join(fits)}, and these are "
+                f"{given['arrivals']}: leave it out, or choose other arrivals"
             )
     if scenario == "replay" and given["arrivals"] != "trace":
         raise PlanError("replay sends calls at the moments that a file names: give --trace FILE")
