@@ -113,7 +113,7 @@ class Sender:
         index, now = self._next, self._timing.time() - self._start
         while index <= last and writes[index].at <= now + _ROUNDING and not self._paused:
             if timing is not None:
-                timing.real.append(now)
+                timing.real.append(max(now, writes[index].at))  # what is early by rounding only is in time
             data = writes[index].data
             reply.sent += len(data)
             if index == last and plan.after != "hang":
