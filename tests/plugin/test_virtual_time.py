@@ -74,6 +74,21 @@ BROKEN = """
         qianfan_mock.fail(18, times=3, retry_after=45).then.reply("好")
         qianfan_client.chat("?")
 
+    def test_before_the_quota_refills(qianfan_clock, qianfan_mock, ask):
+        qianfan_mock.quota(rpm=1)
+        ask().raise_for_status()
+        time.sleep(59)
+        ask().raise_for_status()
+
+    def test_with_a_token_of_last_month(qianfan_clock, qianfan_mock):
+        keys, url = qianfan_mock.credentials, qianfan_mock.url
+        who = {"grant_type": "client_credentials", "client_id": keys.ak, "client_secret": keys.sk}
+        token = requests.post(f"{url}/oauth/2.0/token", params=who).json()["access_token"]
+        qianfan_clock.advance(31 * 86_400)
+        answer = requests.post(f"{url}/rpc/2.0/ai_custom/v1/wenxinworkshop/chat/completions_pro",
+            params={"access_token": token}, json={"messages": [{"role": "user", "content": "?"}]})
+        assert answer.json().get("error_msg") is None
+
     def test_backwards(qianfan_clock):
         qianfan_clock.advance(-1)
 
@@ -106,7 +121,7 @@ def test_what_it_promises_is_kept(pytester: pytest.Pytester):
 def test_what_is_broken_is_told(pytester: pytest.Pytester):
     pytester.makepyfile(BROKEN)
     result = pytester.runpytest_inprocess("-q", "-p", "no:randomly")
-    result.assert_outcomes(failed=7)
+    result.assert_outcomes(failed=9)
     result.stdout.fnmatch_lines(
         [
             "*_ test_waits_are_judged _*",
@@ -115,6 +130,11 @@ def test_what_is_broken_is_told(pytester: pytest.Pytester):
             "E *Read timed out.*",
             "*_ test_gives_up_too_soon _*",
             "E *RateLimitError*",
+            "*_ test_before_the_quota_refills _*",
+            "E *HTTPError: 429 Client Error*",
+            "*RPM 1: *",
+            "*_ test_with_a_token_of_last_month _*",
+            "E *'Access token expired'*",
             "*_ test_backwards _*",
             "E *ValueError: time does not run backwards: advance(seconds) takes 0 or more, got -1",
             "*_ test_twice _*",
