@@ -256,7 +256,7 @@ def test_the_header_says_version_mode_and_seed(pytester: pytest.Pytester):
 
 def test_fixtures_options_and_marker_explain_themselves(pytester: pytest.Pytester):
     fixtures = pytester.runpytest_inprocess("--fixtures").stdout.str()
-    for name in ("server", "mock", "env", "client", "intercept", "guard"):
+    for name in ("server", "mock", "env", "client", "clock", "intercept", "guard"):
         _, found, text = fixtures.partition(f"qianfan_{name}")
         assert found
         assert "no docstring available" not in text.partition("\n\n")[0]

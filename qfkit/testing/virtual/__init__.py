@@ -82,12 +82,14 @@ def _travel(clock: VirtualClock, stack: ExitStack) -> None:
     journey = travel(clock.time(), tick=False)
     clock.moved = journey.start().shift
     stack.callback(journey.stop)
+    stack.enter_context(patch.object(Current, "come_home", journey.stop))
 
 
 def _in_child() -> None:
     """A forked child has no driver, and so no virtual time: it goes on in real time."""
     if Current.clock is not None:
         Current.clock = SystemClock.stand_in = None
+        Current.come_home()
 
 
 if hasattr(os, "register_at_fork"):
