@@ -30,13 +30,13 @@ from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
 from loadtests import report
 from loadtests.arrivals import moments_of, share
 from loadtests.calls import Mix
-from loadtests.clients import ready
+from loadtests.clients import CLIENTS, ready
 from loadtests.control import Control
 from loadtests.endurance import interval, listens, resident, soak_section
 from loadtests.pacer import Pacer
 from loadtests.plan import ONE_PROCESS, Plan, Traffic, plan_of
 from loadtests.play import PLAYS
-from loadtests.plays import LOOK_EVERY, Stage
+from loadtests.plays import LOOK_EVERY, Stage, unseen
 from loadtests.prompts import Prompt, Prompts, longest_prompt, prompts_of
 from loadtests.recorder import Recorder
 from loadtests.reporting.outputs import SampleFile
@@ -218,6 +218,9 @@ class Bench:
         for broken in self._runner.exceptions.values():
             sections["limits_reached"].append(f"{broken['count']} users broke off: {broken['msg']}")
         played = dict(self._sections)
+        if plan.scenario in PLAYS and plan.play.client not in CLIENTS and sections["reconciliation"] is not None:
+            sections["reconciliation"], note = unseen(sections["reconciliation"])
+            sections["notes"] += [note] if note else []
         sections["notes"] += played.pop("notes", [])
         if (spent := self.gate.spent) is not None:
             sections["notes"].append(_spending(spent))

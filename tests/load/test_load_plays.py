@@ -8,7 +8,7 @@ import pytest
 
 from loadtests.control import Control, ControlFailed
 from loadtests.play import Play
-from loadtests.plays import Stage
+from loadtests.plays import Stage, unseen
 from loadtests.served import tagged
 from loadtests.spelling import PlanError
 from mock_server import MockServer
@@ -145,3 +145,33 @@ def test_an_outage_that_cannot_be_played(play, words):
 def test_a_code_that_there_is_not_is_told_by_the_mock(server):
     with pytest.raises(ControlFailed, match="424242"):
         staged(server, "outage", Play(fault="424242")).prepare()
+
+
+class TestUnseen:
+    #: A client of somebody's own, of whose twelve requests two were seen as they left.
+    SOME = {
+        "planned": 10,
+        "unsent": 0,
+        "calls": 10,
+        "sent": 2,
+        "recorded": 2,
+        "seen": 12,
+        "ok": False,
+        "differences": ["x"],
+    }
+
+    def test_what_the_mock_alone_saw_is_no_loss(self):
+        found, note = unseen(SOME)
+        assert (found["ok"], found["differences"]) == (True, [])
+        assert note.startswith("10 requests of the client were seen by the mock alone")
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"seen": 1}, {"recorded": 1}, {"calls": 9}, {"unsent": 1}, {"seen": None}, {"seen": 2}],
+    )
+    def test_anything_else_is(self, change):
+        assert unseen(SOME | change) == (SOME | change, None)
+
+    def test_what_is_right_stays_so(self):
+        right = SOME | {"seen": 2, "ok": True, "differences": []}
+        assert unseen(right) == (right, None)
