@@ -147,19 +147,20 @@ def test_a_code_that_there_is_not_is_told_by_the_mock(server):
         staged(server, "outage", Play(fault="424242")).prepare()
 
 
-class TestUnseen:
-    #: A client of somebody's own, of whose twelve requests two were seen as they left.
-    SOME = {
-        "planned": 10,
-        "unsent": 0,
-        "calls": 10,
-        "sent": 2,
-        "recorded": 2,
-        "seen": 12,
-        "ok": False,
-        "differences": ["x"],
-    }
+#: Counts of a run by a client of somebody's own, of whose twelve requests two were seen as they left.
+SOME = {
+    "planned": 10,
+    "unsent": 0,
+    "calls": 10,
+    "sent": 2,
+    "recorded": 2,
+    "seen": 12,
+    "ok": False,
+    "differences": ["x"],
+}
 
+
+class TestUnseen:
     def test_what_the_mock_alone_saw_is_no_loss(self):
         found, note = unseen(SOME)
         assert (found["ok"], found["differences"]) == (True, [])
