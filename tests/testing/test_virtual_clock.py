@@ -522,6 +522,22 @@ def test_who_keeps_time_from_moving_is_named():
         pass
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_clock_that_breaks_down_lets_nobody_wait_for_ever():
+    class Broken:
+        def moving(self):
+            raise LookupError("no such thread")
+
+        def close(self):
+            pass
+
+    clock = VirtualClock(look=Broken())
+    for _ in range(2):
+        with pytest.raises(TimeStandsStill, match=r"a bug in qfkit.*LookupError\('no such thread'\)"):
+            clock.sleep(60)
+    clock.close()
+
+
 def test_uvloop_in_a_test_is_refused_loudly(clock):
     uvloop = pytest.importorskip("uvloop")
     loop = uvloop.new_event_loop()

@@ -24,12 +24,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from qfkit.testing.virtual import real
+from qfkit.testing.virtual.loops import LoopTimers
+from qfkit.testing.virtual.real import SECOND
 from qfkit.testing.virtual.stillness import Stillness, stillness
 
 if TYPE_CHECKING:
     import asyncio
-
-SECOND = 1_000_000_000
 
 #: In which order those of one instant are woken: whoever sleeps; whoever waits for something, and is to find it when it
 #: comes at the last moment; whoever looks on.
@@ -47,9 +47,6 @@ _DEAD = 1000
 
 #: Modules that sleep for others: who asked them is of interest.
 _NAPS = frozenset({"qfkit.clock", "tenacity.nap", "anyio._core._eventloop", "anyio._backends._asyncio"})
-
-#: Real seconds by which a loop's timer may be late before virtual time goes on without it.
-_LATE = 0.05
 
 
 class TimeStandsStill(RuntimeError):
@@ -122,6 +119,7 @@ class VirtualClock:
         self._driver: threading.Thread | None = None
         self._closed: int | None = None
         self._stuck: str | None = None
+        self._broken = False
         #: Told of every move, in seconds, with the lock held.
         self.moved: Callable[[float], object] = lambda _seconds: None
 
@@ -263,7 +261,7 @@ class VirtualClock:
         with self._lock:
             alarm = Alarm(self._now + max(wait, 0), next(self._numbers), ring, turn=turn)
             alarm.until = until
-            if self._closed is not None:
+            if self._closed is not None or self._broken:
                 alarm.live = False
                 ring()
                 return alarm
@@ -326,6 +324,14 @@ class VirtualClock:
             self._bell.release()
 
     def _drive(self) -> None:
+        try:
+            self._keep_moving()
+        except BaseException as error:  # else everybody would wait for ever
+            self._broken = True
+            self._wake_all(f"a bug in qfkit, please report it: virtual time broke down with {error!r}")
+            raise
+
+    def _keep_moving(self) -> None:
         pause, since = _LOOK, real.monotonic()
         while self._closed is None:
             if not self._pending():
@@ -410,77 +416,17 @@ class VirtualClock:
             self.moved(step / SECOND)
 
     def _give_up(self, busy: list[int]) -> None:
-        self._stuck = (
+        self._wake_all(
             f"virtual time stands still: it moves on when all threads wait, and for {self._patience:g} real seconds "
             f"{_describe(busy)}. If that takes its time by right, allow more: virtual_time(patience=...)"
         )
+
+    def _wake_all(self, why: str) -> None:
+        self._stuck = why
         with self._lock:
             alarms, self._alarms = sorted(self._alarms), []
             for alarm in alarms:
                 self._sound(alarm)
-
-
-class LoopTimers:
-    """Timers that ring in an event loop by a virtual clock, whatever time the loop itself keeps."""
-
-    __slots__ = ("_clock", "_loop")
-
-    def __init__(self, clock: VirtualClock, loop: asyncio.AbstractEventLoop) -> None:
-        self._clock = clock
-        self._loop = loop
-
-    def time(self) -> float:
-        """Virtual seconds since the clock's beginning."""
-        return self._clock._read() / SECOND
-
-    def call_at(self, when: float, callback: Callable[[], object], /) -> LoopTimer:
-        """Call ``callback`` in the loop when `time` is ``when``. To be called in the loop."""
-        return LoopTimer(self._clock, self._loop, round(when * SECOND), callback)
-
-    def call_soon_in_real_time(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
-        """Call ``callback`` in the loop in ``seconds`` of real time, and keep virtual time from moving until then."""
-        mark = self._clock.hold(seconds + _LATE)
-
-        def call() -> None:
-            self._clock.let_go(mark)
-            callback()
-
-        return self._loop.call_later(seconds, call)
-
-
-class LoopTimer:
-    """A callback that waits for its time."""
-
-    __slots__ = ("_alarm", "_callback", "_clock", "_loop", "_real")
-
-    def __init__(
-        self, clock: VirtualClock, loop: asyncio.AbstractEventLoop, when: int, callback: Callable[[], object]
-    ) -> None:
-        self._clock, self._loop = clock, loop
-        self._callback: Callable[[], object] | None = callback
-        self._alarm: Alarm | None = None
-        self._real: asyncio.TimerHandle | None = None
-        wait = when - clock._read()
-        if clock._closed is None:
-            self._alarm = clock.alarm(max(wait, 1), self._ring)
-        else:
-            self._real = loop.call_later(wait / SECOND, self._call)
-
-    def cancel(self) -> None:
-        """Do not call it."""
-        self._callback = None
-        if self._alarm is not None:
-            self._clock.cancel(self._alarm)
-        if self._real is not None:
-            self._real.cancel()
-
-    def _ring(self) -> None:
-        if not self._loop.is_closed():  # a closed loop has nobody left who waits
-            self._loop.call_soon_threadsafe(self._call)
-
-    def _call(self) -> None:
-        if (callback := self._callback) is not None:  # else it was cancelled after it rang
-            callback()
 
 
 def nanoseconds(seconds: Any) -> int:

@@ -6,6 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 
+#: In nanoseconds, which all times are counted in.
+SECOND = 1_000_000_000
+
 sleep = time.sleep
 monotonic = time.monotonic
 monotonic_ns = time.monotonic_ns

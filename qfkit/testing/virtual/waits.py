@@ -31,7 +31,7 @@ OUTSIDE = 1.0
 _LOOPS = frozenset({"asyncio.base_events", "nest_asyncio"})
 
 #: Whose loops may be uvloop's: the mock's, and its timers.
-_MOCK = ("mock_server.", "qfkit.testing.virtual.clock")
+_MOCK = ("mock_server.", "qfkit.testing.virtual.loops")
 
 _MSG_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
