@@ -180,7 +180,6 @@ class SeenAnswer(msgspec.Struct):
 class _Page(msgspec.Struct):
     entries: list[Seen]
     count: int
-    forgotten: int
 
 
 class Account:
@@ -189,7 +188,7 @@ class Account:
     Attributes:
         name: in the control API.
         env: variables that hold its keys.
-        forgotten: requests that had left its journal before `read` came to them.
+        count: requests that its journal had recorded when it was last looked at, remembered or not.
     """
 
     def __init__(self, control: Control, issued: Issued) -> None:
@@ -197,7 +196,7 @@ class Account:
         self._path = f"accounts/{quote(issued.name, safe='')}"
         self._read = 0
         self.name, self.env = issued.name, issued.env
-        self.forgotten = 0
+        self.count = 0
 
     def quota(self, **limits: float | None) -> None:
         """Limit what it may ask (``qps``, ``rpm``, ``tpm``, ``daily``, ``total``, ``concurrency``)."""
@@ -218,7 +217,7 @@ class Account:
         """What came since the last time, in the order of arrival; requests under way end what is read."""
         while True:
             page = self._control.ask(_Page, "GET", f"{self._path}/journal", after=self._read, limit=PAGE)
-            self.forgotten = max(self.forgotten, page.forgotten)
+            self.count = page.count
             for seen in page.entries:
                 if seen.outcome == "pending":
                     return
@@ -230,6 +229,7 @@ class Account:
     def under_way(self) -> list[Seen]:
         """Requests that have no end yet, behind what `read` has given."""
         page = self._control.ask(_Page, "GET", f"{self._path}/journal", after=self._read, limit=10_000)
+        self.count = page.count
         return page.entries
 
     def verdict(self, schedule: str | None = None, limits: str | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
-from loadtests.control import Account, Control, Seen
+from loadtests.control import Account, Control, ControlFailed, Seen
 from loadtests.play import Name, Play
 from loadtests.recovery import outage_lines, outage_section
 from loadtests.served import backoff_lines, backoff_section
@@ -131,19 +131,38 @@ class Stage:
                 fault=self.play.step(self._dialect, end - start),
                 schedule=self.play.schedule,
             )
-        verdict = account.verdict(self.play.schedule, self.play.limits)
-        verdict.pop("calls", None)  # a row for each call; the figures above say more
+        forgotten = account.count - len(seen)
+        verdict, unjudged = self._verdict(account)
         section = {
             "client": self.play.client,
             "dialect": self._dialect,
             "attempts_per_call": self.play.attempts,
             "account": account.name,
             "requests": len(seen),
-            "forgotten": account.forgotten,
+            "forgotten": forgotten,
             **more,
             "verdict": verdict,
         }
-        return {"lines": [*_LINES[self.name](section), *_verdict_lines(verdict)], **section}
+        lines = [*_LINES[self.name](section), *_verdict_lines(verdict), *unjudged]
+        if forgotten:
+            lines.append(
+                f"{forgotten} requests had no room in the mock's journal and are missing here: start it with a larger "
+                "--journal"
+            )
+        return {"lines": lines, **section}
+
+    def _verdict(self, account: Account) -> tuple[dict[str, Any], list[str]]:
+        """The verdict, and why it does not speak of the declared schedule, if it should."""
+        schedule, limits, why = self.play.schedule, self.play.limits, []
+        try:
+            verdict = account.verdict(schedule, limits)
+        except ControlFailed as error:
+            if schedule is None:
+                raise
+            why = [f"the waits were not held against {schedule}: {error}"]
+            verdict = account.verdict(None, limits)
+        verdict.pop("calls", None)  # a row for each call; the figures above say more
+        return verdict, why
 
 
 def unseen(reconciliation: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

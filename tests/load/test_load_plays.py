@@ -65,6 +65,31 @@ def test_what_was_followed_is_counted_once(server):
     assert stage.section()["offered"]["calls"] == 3
 
 
+def test_what_the_journal_forgot_before_it_was_read_is_told():
+    with MockServer(seed=3, journal=5, quota="none") as small:
+        stage = staged(small, "backoff", Play())
+        stage.prepare()
+        ask(stage, *"abcd")
+        stage.follow()
+        ask(stage, *"efghijkl")
+        found = stage.section()
+    assert (found["requests"], found["forgotten"]) == (9, 3)
+    assert found["lines"][-1].startswith("3 requests had no room in the mock's journal and are missing here")
+
+
+def test_a_mock_that_cannot_judge_a_schedule_judges_the_rest(server, monkeypatch):
+    def missing(*_, **__):
+        raise ImportError("waits are judged with scipy: pip install 'qfkit[grading]'")
+
+    stage = staged(server, "backoff", Play(schedule="openai"))
+    stage.prepare()
+    ask(stage, "a")
+    monkeypatch.setattr("qfkit.grading.report.judge", missing)
+    found = stage.section()
+    assert (found["verdict"]["ok"], found["verdict"]["schedule"]) == (True, None)
+    assert found["lines"][-1].startswith("the waits were not held against openai: waits are judged with scipy")
+
+
 def test_the_outage_begins_and_ends_in_time(server):
     seen = []
 
