@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from random import Random
 
 import aiohttp
 import anyio
@@ -293,3 +294,30 @@ def test_a_hundred_tasks_back_off_side_by_side(qianfan_clock, qianfan_mock):
             return await asyncio.gather(*(client(http, number) for number in range(1, 101)))
 
     assert asyncio.run(main()) == list(range(1, 101))
+
+
+def test_no_leap_overtakes_an_answer_that_is_on_its_way(qianfan_clock, qianfan_mock):
+    """A leap a moment too soon would end a read timeout of a millisecond; and the sum of all waits is exact."""
+    url, headers = f"{qianfan_mock.url}/v2/chat/completions", {}
+    headers["Authorization"] = f"Bearer {qianfan_mock.credentials.bearer_token}"
+    ends = {}
+
+    def client(number):
+        draw, waited = Random(number), 0.0
+        with requests.Session() as session:
+            for _ in range(8):
+                wait = draw.choice([0.5, 1, 7, 60])
+                time.sleep(wait)
+                waited += wait
+                before = qianfan_clock.elapsed
+                assert session.post(url, json=ASK, headers=headers, timeout=0.001).status_code == 200
+                assert qianfan_clock.elapsed == before
+        ends[number] = (qianfan_clock.elapsed, waited)
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ends) == 12
+    assert all(end == waited for end, waited in ends.values())
