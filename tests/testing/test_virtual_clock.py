@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 import os
 import queue
 import selectors
@@ -24,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qfkit.clock import SYSTEM_CLOCK, SystemClock
-from qfkit.testing.virtual import TimeStandsStill, VirtualClock, real, virtual_time
+from qfkit.testing.virtual import TimeStandsStill, VirtualClock, real, stillness, virtual_time
 from qfkit.testing.virtual.current import Current, is_real
 from qfkit.testing.virtual.functions import STAND_INS
 from qfkit.testing.virtual.stillness import Silence, ThreadStates
@@ -600,6 +601,30 @@ def test_whoever_works_is_seen(look):
         assert soon(True)
     finally:
         go.set()
+        stop.set()
+        worker.join()
+        looks.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux")
+@pytest.mark.parametrize("left_out", ["states", "cpu times"])
+def test_either_half_of_the_look_sees_a_thread_at_work(left_out, monkeypatch):
+    """States alone miss one that waits for the interpreter's lock; CPU times alone, one that got no CPU yet."""
+    if left_out == "states":
+        monkeypatch.setattr(ThreadStates, "_state", lambda _self, _tid: b"S")
+    else:
+        monkeypatch.setattr(stillness, "_cpu_time", lambda _tid: 0)
+    looks, stop = ThreadStates(), threading.Event()
+
+    def work():
+        while not stop.is_set():
+            hashlib.sha256(b"x" * 100_000)  # outside the interpreter's lock, so that both halves have something to see
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        assert any(worker.native_id in looks.moving() for _ in range(1000))
+    finally:
         stop.set()
         worker.join()
         looks.close()
