@@ -67,27 +67,29 @@ class Pattern:
 class Cards(Pattern):
     """Bank cards: any 13 to 19 digits, in groups or not, among the groups of a run of digits.
 
-    A run may hold more than the card: a phone number in front, the date until which it is valid behind.
+    A run may hold more than the card: a phone number in front, the date until which it is valid behind. ``check`` is
+    given the digits alone, in ASCII.
     """
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """As `Pattern.spans`; of several readings of a run the longest card that begins first."""
         for run in re.finditer(self.regex, text):
-            groups = [(run.start() + it.start(), run.start() + it.end()) for it in re.finditer(r"\d+", run.group())]
+            groups = list(re.finditer(r"\d+", run.group()))
+            numbers = [digits(it.group()) for it in groups]
             first = 0
             while first < len(groups):
-                last = self._card(text, groups, first)
+                last = self._card(numbers, first)
                 if last is not None:
-                    yield groups[first][0], groups[last][1]
+                    yield run.start() + groups[first].start(), run.start() + groups[last].end()
                 first = first + 1 if last is None else last + 1
 
-    def _card(self, text: str, groups: list[tuple[int, int]], first: int) -> int | None:
-        found, size = None, 0
-        for last in range(first, len(groups)):
-            size += groups[last][1] - groups[last][0]
-            if size > 19:
+    def _card(self, numbers: list[str], first: int) -> int | None:
+        found, number = None, ""
+        for last in range(first, len(numbers)):
+            number += numbers[last]
+            if len(number) > 19:
                 break
-            if size >= 13 and self.check is not None and self.check(text[groups[first][0] : groups[last][1]]):
+            if len(number) >= 13 and self.check is not None and self.check(number):
                 found = last
         return found
 
@@ -119,18 +121,18 @@ def _is_day(text: str) -> bool:
     return True
 
 
-def _luhn(text: str) -> bool:
+def _luhn(number: str) -> bool:
     from stdnum import luhn  # noqa: PLC0415 - an extra
 
-    return luhn.is_valid(digits(text)) and bool(digits(text).strip("0"))
+    return luhn.is_valid(number) and bool(number.strip("0"))
 
 
 #: First digits of cards in use: UnionPay, Visa, Mastercard, American Express, JCB, Diners, Discover, Maestro.
 _PREFIX = re.compile(r"62|4|5[1-5]|2[2-7]|3[4-9]|6[045]|50|5[6-9]|81")
 
 
-def _known_card(text: str) -> bool:
-    return _PREFIX.match(digits(text)) is not None and _luhn(text)
+def _known_card(number: str) -> bool:
+    return _PREFIX.match(number) is not None and _luhn(number)
 
 
 def _ipv4(text: str) -> bool:
