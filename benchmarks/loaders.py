@@ -21,7 +21,7 @@ from locust.contrib.fasthttp import FastHttpUser
 from locust.env import Environment
 
 from benchmarks.work import CLIENT_KEYS, PROMPT, SSE_KEYS
-from loadtests.plan import Load, Plan, Traffic
+from loadtests.planning.plan import Load, Plan, Traffic
 from loadtests.users import USERS
 from loadtests.wiring import attach
 

@@ -27,29 +27,29 @@ from urllib.parse import urlsplit
 import gevent
 from locust.runners import STATE_MISSING, MasterRunner, Runner, WorkerRunner
 
-from loadtests import report
-from loadtests.arrivals import moments_of, share
-from loadtests.calls import Mix
-from loadtests.clients import CLIENTS, ready
-from loadtests.control import Control
-from loadtests.endurance import interval, listens, resident, soak_section
+from loadtests.judging.slo import per_call, per_call_texts
+from loadtests.measuring.recorder import Recorder
 from loadtests.pacer import Pacer
-from loadtests.plan import ONE_PROCESS, Plan, Traffic, plan_of
-from loadtests.play import PLAYS
-from loadtests.plays import LOOK_EVERY, Stage, unseen
-from loadtests.prompts import Prompt, Prompts, longest_prompt, prompts_of
-from loadtests.recorder import Recorder
+from loadtests.planning.arrivals import moments_of, share
+from loadtests.planning.plan import ONE_PROCESS, Plan, Traffic, plan_of
+from loadtests.planning.play import PLAYS
+from loadtests.planning.prompts import Prompt, Prompts, longest_prompt, prompts_of
+from loadtests.planning.spelling import PlanError
+from loadtests.playing.control import Control
+from loadtests.playing.endurance import interval, listens, resident, soak_section
+from loadtests.playing.plays import LOOK_EVERY, Stage, unseen
+from loadtests.reporting import report
 from loadtests.reporting.outputs import SampleFile
-from loadtests.session import Gate
-from loadtests.slo import per_call, per_call_texts
-from loadtests.spelling import PlanError
-from loadtests.trust import Trust
+from loadtests.sending.calls import Mix
+from loadtests.sending.clients import CLIENTS, ready
+from loadtests.sending.session import Gate
+from loadtests.trusting.trust import Trust
 
 if TYPE_CHECKING:
     from locust.env import Environment
     from locust.rpc import Message
 
-    from loadtests.tally import Ledger
+    from loadtests.measuring.tally import Ledger
     from loadtests.users import QianfanUser
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Bench:
         self.mute = False
         #: The run cannot be made as planned.
         self.refused = False
-        #: What a scenario plays on the mock, where the report is made; see `loadtests.plays`.
+        #: What a scenario plays on the mock, where the report is made; see `loadtests.playing.plays`.
         self.stage: Stage | None = None
         #: Where users find their keys.
         self.environ: Mapping[str, str] = os.environ
@@ -151,7 +151,7 @@ class Bench:
         """The kinds of calls that users of a scenario make.
 
         Raises:
-            PlanError: see `loadtests.calls.kinds_of`.
+            PlanError: see `loadtests.sending.calls.kinds_of`.
         """
         if scenario not in self._mixes:
             self._mixes[scenario] = Mix(scenario, self.plan.traffic)

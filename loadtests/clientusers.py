@@ -15,13 +15,13 @@ from gevent import GreenletExit
 from locust import User
 from locust.exception import StopTest
 
-from loadtests.budget import BudgetSpent
-from loadtests.clients import Call, Caller, Setting, factory_of
-from loadtests.samples import Outcome, Sample
-from loadtests.served import tagged
-from loadtests.spelling import PlanError
+from loadtests.measuring.samples import Outcome, Sample
+from loadtests.planning.budget import BudgetSpent
+from loadtests.planning.spelling import PlanError
+from loadtests.playing.served import tagged
+from loadtests.sending.clients import Call, Caller, Setting, factory_of
+from loadtests.sending.watching import Watch, watch
 from loadtests.users import PAUSE, CallFailed, QianfanUser, next_name, words
-from loadtests.watching import Watch, watch
 from loadtests.wiring import bench_of
 from qfkit.client import ConfigurationError
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import gevent
 from locust.exception import StopTest
 
-from loadtests.arrivals import Arrival
+from loadtests.planning.arrivals import Arrival
 
 if TYPE_CHECKING:
     from loadtests.bench import Bench

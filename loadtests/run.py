@@ -6,7 +6,7 @@ that happens in the process: that is why `qfkit load` becomes this program inste
 With several workers this process is Locust's master, makes no load, and starts them as ``loadtests.run PLAN --worker
 PORT``: fresh interpreters, not forks.
 
-Exit codes: see `loadtests.ending`; 2 when the plan cannot be run.
+Exit codes: see `loadtests.judging.ending`; 2 when the plan cannot be run.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from locust import runners
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
-from loadtests import report
 from loadtests.bench import Bench
 from loadtests.clientusers import CLIENT_USERS
-from loadtests.climbing import Probe, climb
-from loadtests.control import Control
-from loadtests.ending import finish
-from loadtests.measures import Histogram
-from loadtests.plan import Plan
+from loadtests.judging.ending import finish
+from loadtests.measuring.measures import Histogram
+from loadtests.measuring.tally import Ledger
+from loadtests.planning.plan import Plan
+from loadtests.planning.spelling import PlanError
+from loadtests.playing.climbing import Probe, climb
+from loadtests.playing.control import Control
+from loadtests.reporting import report
 from loadtests.reporting.outputs import tell
 from loadtests.reporting.progress import Moment, Progress, progress
-from loadtests.session import rehearse
-from loadtests.spelling import PlanError
-from loadtests.tally import Ledger
+from loadtests.sending.session import rehearse
 from loadtests.users import USERS
 from loadtests.wiring import attach
 from qfkit.client import ConfigurationError

@@ -19,15 +19,15 @@ from gevent import GreenletExit
 from locust import User, task
 from locust.exception import StopTest
 
-from loadtests.budget import BudgetSpent
-from loadtests.calls import CALLS, Answered, tokens
-from loadtests.measures import StreamTimer
-from loadtests.outcomes import attempted
-from loadtests.plan import Kind
-from loadtests.samples import Outcome, Sample
-from loadtests.session import MeasuredSession, new_client
-from loadtests.spelling import PlanError
-from loadtests.tally import Failure
+from loadtests.measuring.measures import StreamTimer
+from loadtests.measuring.outcomes import attempted
+from loadtests.measuring.samples import Outcome, Sample
+from loadtests.measuring.tally import Failure
+from loadtests.planning.budget import BudgetSpent
+from loadtests.planning.plan import Kind
+from loadtests.planning.spelling import PlanError
+from loadtests.sending.calls import CALLS, Answered, tokens
+from loadtests.sending.session import MeasuredSession, new_client
 from loadtests.wiring import bench_of
 from qfkit.client import ConfigurationError, QianfanError
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from locust.env import Environment
 
     from loadtests.bench import Bench
-    from loadtests.prompts import Prompt
+    from loadtests.planning.prompts import Prompt
     from qfkit.protocol.dialects import InferenceDialect
 
 #: Seconds between a user's looks at whether the run has ended, once the budget is spent.

@@ -14,12 +14,12 @@ import gevent
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from loadtests.bench import BEGIN, FINISH, FINISHED, PROCESSES, Bench, of_locust
-from loadtests.ending import finish
-from loadtests.options import Option, options
-from loadtests.plan import GRACE, Plan, plan_of
+from loadtests.judging.ending import finish
+from loadtests.planning.options import Option, options
+from loadtests.planning.plan import GRACE, Plan, plan_of
+from loadtests.planning.spelling import PlanError
 from loadtests.reporting.outputs import tell
-from loadtests.session import rehearse
-from loadtests.spelling import PlanError
+from loadtests.sending.session import rehearse
 from loadtests.webpage import add_tab
 from qfkit.client import ConfigurationError
 

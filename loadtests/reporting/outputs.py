@@ -11,11 +11,11 @@ from typing import IO, TextIO
 
 import msgspec
 
+from loadtests.measuring.samples import Sample
+from loadtests.planning.spelling import PlanError
 from loadtests.reporting.page import page
 from loadtests.reporting.terminal import render
 from loadtests.reporting.words import Data
-from loadtests.samples import Sample
-from loadtests.spelling import PlanError
 
 _ENCODER = msgspec.json.Encoder()
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from loadtests.report import QUANTILES
 from loadtests.reporting import figures, words
+from loadtests.reporting.report import QUANTILES
 from loadtests.reporting.section_figures import of_section
 from loadtests.reporting.words import Data
 

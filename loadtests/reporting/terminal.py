@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from loadtests.report import QUANTILES
 from loadtests.reporting import words
+from loadtests.reporting.report import QUANTILES
 from loadtests.reporting.words import Data
 
 _COLUMNS = ("mean", *QUANTILES)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from loadtests.report import BUSY
-from loadtests.slo_measures import DURATIONS
+from loadtests.judging.slo_measures import DURATIONS
+from loadtests.reporting.report import BUSY
 
 #: Name of a duration -> how it is called. What it is stands in `DURATIONS`. ``end`` is latency, of streams only.
 TITLES = {

@@ -1,6 +1,6 @@
 """``qfkit load``: load tests on Locust, checked before they start and told in one table.
 
-The commands are made of two tables: the scenarios of `loadtests.plan`, and the options of `loadtests.options`.
+The commands are made of two tables: the scenarios of `loadtests.planning.plan`, and `loadtests.planning.options`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import click
 
-from loadtests.options import Option, options
-from loadtests.plan import SCENARIOS, plan_of
-from loadtests.spelling import PlanError
+from loadtests.planning.options import Option, options
+from loadtests.planning.plan import SCENARIOS, plan_of
+from loadtests.planning.spelling import PlanError
 
 #: Seconds that the host may take to accept the connection that shows it is there.
 _PATIENCE = 5.0
@@ -94,8 +94,8 @@ def _run(scenario: str, values: dict[str, Any]) -> None:
         raise _CannotStart("load tests need Locust, which is not installed: pip install 'qfkit[load]'")
     import msgspec
 
-    from loadtests.prompts import mean_prompt, prompts_of
-    from loadtests.session import rehearse
+    from loadtests.planning.prompts import mean_prompt, prompts_of
+    from loadtests.sending.session import rehearse
     from qfkit.client import ConfigurationError
 
     try:

@@ -53,7 +53,7 @@ def command(*, a: Path, b: Path, tolerance: float, baseline: tuple[Path, ...], s
     for package in ("numpy", "scipy"):
         if importlib.util.find_spec(package) is None:
             raise click.UsageError(f"comparing needs {package}, which is not installed: pip install 'qfkit[grading]'")
-    from loadtests.compare import NotComparable, compare, read
+    from loadtests.judging.compare import NotComparable, compare, read
 
     try:
         others = [read(file) for file in baseline]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from qfkit.simulation.run import Run
 
-#: Share of the baseline that is recovered; as in `loadtests.recovery`.
+#: Share of the baseline that is recovered; as in `loadtests.playing.recovery`.
 RECOVERED: Final = 0.95
 #: Answers that the stretch holds at least over which goodput is taken, and calls in a row that must be on time.
 _ENOUGH: Final = 20

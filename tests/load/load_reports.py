@@ -5,11 +5,11 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from loadtests.ending import finish
-from loadtests.report import Setting, build
-from loadtests.samples import Attempted, Sample
-from loadtests.slo import parse_all, per_call, per_call_texts
-from loadtests.tally import Ledger
+from loadtests.judging.ending import finish
+from loadtests.judging.slo import parse_all, per_call, per_call_texts
+from loadtests.measuring.samples import Attempted, Sample
+from loadtests.measuring.tally import Ledger
+from loadtests.reporting.report import Setting, build
 
 START = 1_700_000_000.0
 

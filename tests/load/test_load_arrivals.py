@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from loadtests.arrivals import Arrival, moments_of, share
-from loadtests.plan import Load
-from loadtests.spelling import PlanError
+from loadtests.planning.arrivals import Arrival, moments_of, share
+from loadtests.planning.plan import Load
+from loadtests.planning.spelling import PlanError
 
 rates = st.floats(0.5, 200)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.budget import (
+from loadtests.planning.budget import (
     DOCUMENTED_QPS,
     LONGEST,
     PRICES,
@@ -18,7 +18,7 @@ from loadtests.budget import (
     given_price,
     price_of,
 )
-from loadtests.spelling import PlanError
+from loadtests.planning.spelling import PlanError
 
 
 class TestPrices:

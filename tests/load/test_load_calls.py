@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from loadtests.calls import CALLS, Answered, Mix, kinds_of, tokens
-from loadtests.plan import PlanError, Traffic
-from loadtests.session import Gate, MeasuredSession, new_client
+from loadtests.planning.plan import PlanError, Traffic
+from loadtests.sending.calls import CALLS, Answered, Mix, kinds_of, tokens
+from loadtests.sending.session import Gate, MeasuredSession, new_client
 from mock_server import MockServer
 from qfkit.client import QianfanError
 

@@ -15,10 +15,10 @@ import pytest
 import requests
 import urllib3
 
-from loadtests.budget import BudgetSpent
-from loadtests.clients import CLIENTS, Call, Said, Setting, describe, factory_of
-from loadtests.spelling import PlanError
-from loadtests.watching import install, watch
+from loadtests.planning.budget import BudgetSpent
+from loadtests.planning.spelling import PlanError
+from loadtests.sending.clients import CLIENTS, Call, Said, Setting, describe, factory_of
+from loadtests.sending.watching import install, watch
 from mock_server import MockServer
 
 pytestmark = pytest.mark.filterwarnings(
@@ -241,7 +241,7 @@ class TestOnesOwn:
     [
         ("reqests", "--client is qfkit, sdk, openai, or the path of a factory"),
         ("no_such_module:make", "no_such_module cannot be imported"),
-        ("loadtests.clients:make", "has no function 'make'; it has Call, Caller, Said, Setting, describe"),
+        ("loadtests.sending.clients:make", "has no function 'make'; it has Call, Caller, Said, Setting, describe"),
     ],
 )
 def test_a_client_that_there_is_not(name, words):

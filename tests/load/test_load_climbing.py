@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from loadtests.climb import Climb
-from loadtests.climbing import climb
-from loadtests.recorder import Recorder
-from loadtests.report import Setting, build
-from loadtests.samples import Attempted, Sample
-from loadtests.slo import parse
-from loadtests.spelling import PlanError
+from loadtests.judging.slo import parse
+from loadtests.measuring.recorder import Recorder
+from loadtests.measuring.samples import Attempted, Sample
+from loadtests.planning.climb import Climb
+from loadtests.planning.spelling import PlanError
+from loadtests.playing.climbing import climb
+from loadtests.reporting.report import Setting, build
 
 SETTING = Setting("http://127.0.0.1:1", "v2", None, 1, 20.0, 0, 1)
 

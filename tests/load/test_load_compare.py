@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from load_reports import report_of, streams
 from scipy import stats
 
-from loadtests import differences
-from loadtests.compare import NotComparable, compare, read
-from loadtests.differences import ALPHA, duration_effect, holm, rates, share_effect, shares
-from loadtests.measures import Histogram
+from loadtests.judging import differences
+from loadtests.judging.compare import NotComparable, compare, read
+from loadtests.judging.differences import ALPHA, duration_effect, holm, rates, share_effect, shares
+from loadtests.measuring.measures import Histogram
 from loadtests.reporting.page import page
 from qfkit.cli.load_compare import command
 

@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import requests
 
-from loadtests.control import Control, ControlFailed
-from loadtests.spelling import PlanError
+from loadtests.planning.spelling import PlanError
+from loadtests.playing.control import Control, ControlFailed
 from mock_server import MockServer
 from qfkit import Client, QianfanError, RetryPolicy
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.ending import decide, finish
-from loadtests.slo import parse_all
+from loadtests.judging.ending import decide, finish
+from loadtests.judging.slo import parse_all
 
 
 def report(**members: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from loadtests.endurance import cpu_seconds, interval, listens, resident, soak_section
+from loadtests.playing.endurance import cpu_seconds, interval, listens, resident, soak_section
 
 
 def looks(grows: float, seconds: int = 3600) -> list[tuple[float, dict[str, float]]]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.measures import Histogram, StreamTimer
+from loadtests.measuring.measures import Histogram, StreamTimer
 
 #: Whole microseconds up to an hour, as seconds.
 durations = st.integers(0, 3_600_000_000).map(lambda cell: cell / 1_000_000)

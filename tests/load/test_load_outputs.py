@@ -9,10 +9,10 @@ from random import Random
 import pytest
 from load_reports import full_report, streams
 
+from loadtests.planning.spelling import PlanError
 from loadtests.reporting.outputs import SampleFile, check_files, samples_of, tell
 from loadtests.reporting.page import data_of
 from loadtests.reporting.terminal import render
-from loadtests.spelling import PlanError
 
 
 def test_the_table_and_the_files(tmp_path):

@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from load_reports import full_report, report_of, streams
 
-from loadtests.report import Setting, build
+from loadtests.measuring.samples import Attempted, Sample
+from loadtests.measuring.tally import Ledger
 from loadtests.reporting import axes, charts
 from loadtests.reporting.page import data_of, page
+from loadtests.reporting.report import Setting, build
 from loadtests.reporting.terminal import render
-from loadtests.samples import Attempted, Sample
-from loadtests.tally import Ledger
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 LEAVES = {"line", "rect", "circle", "polyline", "path"}

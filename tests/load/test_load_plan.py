@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loadtests.climb import Climb
-from loadtests.options import options
-from loadtests.plan import Load, Plan, Traffic, hostname_of, is_loopback, plan_of
-from loadtests.play import Play
-from loadtests.spelling import PlanError, seconds_of, weights
+from loadtests.planning.climb import Climb
+from loadtests.planning.options import options
+from loadtests.planning.plan import Load, Plan, Traffic, hostname_of, is_loopback, plan_of
+from loadtests.planning.play import Play
+from loadtests.planning.spelling import PlanError, seconds_of, weights
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from contextlib import suppress
 
 import pytest
 
-from loadtests.control import Control, ControlFailed
-from loadtests.play import Play
-from loadtests.plays import Stage, unseen
-from loadtests.served import tagged
-from loadtests.spelling import PlanError
+from loadtests.planning.play import Play
+from loadtests.planning.spelling import PlanError
+from loadtests.playing.control import Control, ControlFailed
+from loadtests.playing.plays import Stage, unseen
+from loadtests.playing.served import tagged
 from mock_server import MockServer
 from qfkit import Client, QianfanError, RetryPolicy
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtests.plan import Traffic
-from loadtests.prompts import LANGUAGES, LENGTHS, built_in, prompts_of
-from loadtests.spelling import PlanError
+from loadtests.planning.plan import Traffic
+from loadtests.planning.prompts import LANGUAGES, LENGTHS, built_in, prompts_of
+from loadtests.planning.spelling import PlanError
 from qfkit.protocol.tokens import estimate
 
 

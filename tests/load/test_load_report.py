@@ -7,12 +7,12 @@ import json
 import pytest
 from load_reports import full_report
 
-from loadtests.measures import StreamTimer
-from loadtests.report import Setting, build
+from loadtests.measuring.measures import StreamTimer
+from loadtests.measuring.samples import Attempted, Sample
+from loadtests.measuring.tally import Ledger
+from loadtests.reporting.report import Setting, build
 from loadtests.reporting.terminal import render
 from loadtests.reporting.words import notes_of
-from loadtests.samples import Attempted, Sample
-from loadtests.tally import Ledger
 
 SETTING = Setting("http://127.0.0.1:8866", "text_generation", None, users=3, run_time=10.0, seed=7, attempts=1)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.search import Search, Signs, ceiling_lines, limited_by, steady
-from loadtests.steady import Trend
+from loadtests.judging.steady import Trend
+from loadtests.playing.search import Search, Signs, ceiling_lines, limited_by, steady
 
 
 def run(search: Search, ceiling: float) -> list[float]:

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from loadtests.control import Seen, SeenAnswer
-from loadtests.recovery import curve, herd, outage_lines, outage_section, peak, recovery
-from loadtests.served import backoff_lines, backoff_section, calls_of, tagged, waits_of
+from loadtests.playing.control import Seen, SeenAnswer
+from loadtests.playing.recovery import curve, herd, outage_lines, outage_section, peak, recovery
+from loadtests.playing.served import backoff_lines, backoff_section, calls_of, tagged, waits_of
 
 _numbers = iter(range(1, 10**9))
 

@@ -10,12 +10,12 @@ import requests
 import urllib3
 from requests.adapters import BaseAdapter
 
-from loadtests.budget import LONGEST, BudgetSpent
-from loadtests.outcomes import attempted
-from loadtests.plan import Plan, Traffic
-from loadtests.samples import Sample
-from loadtests.session import Gate, MeasuredSession, new_client, rehearse
-from loadtests.spelling import PlanError
+from loadtests.measuring.outcomes import attempted
+from loadtests.measuring.samples import Sample
+from loadtests.planning.budget import LONGEST, BudgetSpent
+from loadtests.planning.plan import Plan, Traffic
+from loadtests.planning.spelling import PlanError
+from loadtests.sending.session import Gate, MeasuredSession, new_client, rehearse
 from qfkit.client import (
     APIError,
     Attempt,
@@ -276,8 +276,10 @@ class TestSpending:
 
     def test_a_live_run_keeps_the_documented_pace(self, monkeypatch):
         now = [0.0]
-        monkeypatch.setattr("loadtests.session.time.monotonic", lambda: now[0])
-        monkeypatch.setattr("loadtests.session.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+        monkeypatch.setattr("loadtests.sending.session.time.monotonic", lambda: now[0])
+        monkeypatch.setattr(
+            "loadtests.sending.session.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds)
+        )
         gate = Gate(Traffic(host="https://aip.baidubce.com", live=True, max_requests=10_000))
         for _ in range(250):
             gate.admit("https://aip.baidubce.com/x")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.slo import SloError, check_scenarios, of_calls, parse, parse_all, per_call, per_call_texts
-from loadtests.slo_measures import DURATIONS, MEASURES, STATISTICS
-from loadtests.slo_results import evaluate
+from loadtests.judging.slo import SloError, check_scenarios, of_calls, parse, parse_all, per_call, per_call_texts
+from loadtests.judging.slo_measures import DURATIONS, MEASURES, STATISTICS
+from loadtests.judging.slo_results import evaluate
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, theilslopes
 
-from loadtests.steady import FEWEST, stretches, trend
+from loadtests.judging.steady import FEWEST, stretches, trend
 
 
 def series(value, seconds=60, seed=1, each=10):

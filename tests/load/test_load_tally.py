@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.reconcile import reconcile
-from loadtests.recorder import KEY, Recorder
-from loadtests.report import Setting, build
-from loadtests.samples import Attempted, Sample
-from loadtests.tally import Failure, Ledger, Tally
+from loadtests.measuring.recorder import KEY, Recorder
+from loadtests.measuring.samples import Attempted, Sample
+from loadtests.measuring.tally import Failure, Ledger, Tally
+from loadtests.reporting.report import Setting, build
+from loadtests.trusting.reconcile import reconcile
 
 moments = st.integers(0, 10_000).map(lambda milliseconds: milliseconds / 1000)
 outcomes = st.sampled_from(["ok", "ok", "failed", "cut_off"])

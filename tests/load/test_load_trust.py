@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.calibrate import ENOUGH, PIECES, errors, notes, section
-from loadtests.control import Control
-from loadtests.measures import Histogram
-from loadtests.plan import Plan, Traffic
-from loadtests.reconcile import reconcile
-from loadtests.recorder import Recorder
-from loadtests.samples import Attempted, Sample
-from loadtests.tally import Ledger
-from loadtests.timeline import Timeline
-from loadtests.trust import ServerCount, Trust
-from loadtests.variants import VARIANTS
+from loadtests.measuring.measures import Histogram
+from loadtests.measuring.recorder import Recorder
+from loadtests.measuring.samples import Attempted, Sample
+from loadtests.measuring.tally import Ledger
+from loadtests.measuring.timeline import Timeline
+from loadtests.measuring.variants import VARIANTS
+from loadtests.planning.plan import Plan, Traffic
+from loadtests.playing.control import Control
+from loadtests.trusting.calibrate import ENOUGH, PIECES, errors, notes, section
+from loadtests.trusting.reconcile import reconcile
+from loadtests.trusting.trust import ServerCount, Trust
 from mock_server import MockServer
 from qfkit import Client
 
