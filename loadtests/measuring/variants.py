@@ -71,7 +71,7 @@ VARIANTS: dict[str, Variant] = {
     "itl (LLMPerf)": Variant("time to the last content / output tokens: TTFT is in it", _LLMPERF, _llmperf_itl),
     "ttft (Qianfan SDK)": Variant(
         "to the headers: what the official SDK's Locust stress test calls first token",
-        "qianfan 0.4, dataset/stress_test and resources/requestor",
+        "qianfan 0.4, resources/requestor/openapi_requestor.py: requests' elapsed, which ends at the headers",
         _headers_as_ttft,
     ),
 }

@@ -124,9 +124,14 @@ class TestOutage:
         assert {entry.outcome for entry in hung} == {"hung up"}
 
 
-def test_the_ceiling_is_where_the_quota_is(server):
+#: One process, and two workers under a master.
+one_and_two = pytest.mark.parametrize("workers", ["1", "2"])
+
+
+@one_and_two
+def test_the_ceiling_is_where_the_quota_is(server, workers):
     server.default_account.quota(qps=20)
-    options = ("--steps", "10,60", "--arrivals", "constant", "--run-time", "1.5s")
+    options = ("--steps", "10,60", "--arrivals", "constant", "--run-time", "1.5s", "--workers", workers)
     report = load(server, "ceiling", *options, keys=True)
     found = report["ceiling"]
     assert [(step["rate"], step["ok"]) for step in found["steps"]] == [(10, True), (60, False)]
@@ -135,17 +140,20 @@ def test_the_ceiling_is_where_the_quota_is(server):
     assert found["lines"][0].startswith("10.0 calls/s: holds")
 
 
-def test_a_soak_watches_the_memory_of_both_sides(server):
-    found = load(server, "soak", "--users", "2", "--run-time", "2s", keys=True)["soak"]
+@one_and_two
+def test_a_soak_watches_the_memory_of_both_sides(server, workers):
+    found = load(server, "soak", "--users", "2", "--run-time", "2s", "--workers", workers, keys=True)["soak"]
     assert set(found["memory"]) == {"load generator", "service"}
     assert all(len(rows) >= 5 and min(rows)[1] > 1 for rows in found["memory"].values())
     assert set(found["drift"]) >= {"memory of the load generator", "memory of the service"}
 
 
-def test_a_replay_sends_at_the_moments_of_the_file(server, tmp_path):
+@one_and_two
+def test_a_replay_sends_at_the_moments_of_the_file(server, tmp_path, workers):
     trace = tmp_path / "trace"
     trace.write_text('0\n0.3\n{"at": 0.9, "prompt": "天气"}\n', "utf-8")
-    data = load(server, "replay", "--trace", str(trace), "--run-time", "1.5s", keys=True)["scenarios"]["replay"]
+    options = ("--trace", str(trace), "--run-time", "1.5s", "--workers", workers)
+    data = load(server, "replay", *options, keys=True)["scenarios"]["replay"]
     first, *_, last = server.requests
     assert data["calls"] == len(server.requests) == 3
     assert last.time - first.time == pytest.approx(0.9, abs=0.15)

@@ -69,6 +69,13 @@ def test_a_mix_is_counted_by_kind_and_dialect_with_two_workers_too(server):
     assert report["reconciliation"]["seen"] == len(server.requests) == total(report, "requests")
 
 
+@pytest.mark.parametrize("scenario", ["tools", "embed", "stream"])
+def test_two_workers_of_each_other_kind_lose_nothing(server, scenario):
+    code, report = load(server, scenario, "--workers", "2", "--users", "2", "--no-calibrate")
+    assert (code, len(report["generators"]), report["lost_workers"]) == (0, 2, [])
+    assert report["reconciliation"]["seen"] == len(server.requests) == total(report, "requests") > 0
+
+
 def test_tools_are_called_and_both_rounds_are_one_call(server):
     server.default_account.call_tool("get_current_weather").then.reply("晴").loop()
     code, report = load(server, "tools", "--max-requests", "8", "--users", "1", "--no-calibrate")
