@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-KEPT = """
-    import time
-    import pytest
+ASKED_TWICE = """
+    from qfkit import Client
+    from qfkit.client import Cache
 
+    def asked_twice(account, clock, after):
+        # The same question, a while apart; how many requests the account has seen.
+        with Client(account.url, account.credentials, "v2", cache=Cache(ttl=1800)) as client:
+            client.chat("?", model="ernie-4.0-8k", temperature=0.1)
+            clock.advance(after)
+            client.chat("?", model="ernie-4.0-8k", temperature=0.1)
+        return len(account.requests)
+"""
+
+KEPT = """
+    import asyncio, threading, time
+    import pytest
+"""
+KEPT += ASKED_TWICE
+KEPT += """
     real = time.sleep  # a module of tests is loaded before any clock is on
 
     def backs_off(account, client, clock):
@@ -43,6 +58,39 @@ KEPT = """
         qianfan_clock.advance(3600)
         assert time.time() - before == pytest.approx(3600)
 
+    def test_the_quota_refills(qianfan_clock, qianfan_client, qianfan_mock):
+        qianfan_mock.quota(rpm=1)
+        for _ in range(3):
+            assert qianfan_client.chat("?").text
+            qianfan_clock.advance(60)
+        assert [entry.ok for entry in qianfan_mock.requests] == [True] * 3
+
+    @pytest.mark.qianfan(dialect="v1")
+    def test_a_token_of_last_month_is_bought_anew(qianfan_clock, qianfan_client, qianfan_mock):
+        for _ in range(2):
+            assert qianfan_client.chat("?").text
+            qianfan_clock.advance(31 * 86_400)
+        assert [entry.dialect for entry in qianfan_mock.requests].count("oauth") == 2
+
+    def test_the_life_of_what_is_cached(qianfan_clock, qianfan_mock):
+        assert asked_twice(qianfan_mock, qianfan_clock, after=1799.0) == 1
+        assert asked_twice(qianfan_mock, qianfan_clock, after=1801.0) == 3
+
+    def test_waits_overlap(qianfan_clock):
+        threads = [threading.Thread(target=time.sleep, args=(seconds,)) for seconds in (60, 90, 30)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert qianfan_clock.elapsed == 90
+
+    def test_asyncio(qianfan_clock):
+        async def all_of_them():
+            await asyncio.gather(asyncio.sleep(60), asyncio.sleep(90), asyncio.to_thread(time.sleep, 30))
+
+        asyncio.run(all_of_them())
+        assert qianfan_clock.elapsed == 90
+
     def test_real_time_is_back():
         assert time.sleep is real
 """
@@ -50,6 +98,9 @@ KEPT = """
 BROKEN = """
     import time
     import pytest, requests
+"""
+BROKEN += ASKED_TWICE
+BROKEN += """
 
     ASK = {"model": "ernie-4.0-8k", "messages": [{"role": "user", "content": "?"}], "stream": True}
 
@@ -89,6 +140,9 @@ BROKEN = """
             params={"access_token": token}, json={"messages": [{"role": "user", "content": "?"}]})
         assert answer.json().get("error_msg") is None
 
+    def test_what_is_cached_is_too_old(qianfan_clock, qianfan_mock):
+        assert asked_twice(qianfan_mock, qianfan_clock, after=1801.0) == 1
+
     def test_backwards(qianfan_clock):
         qianfan_clock.advance(-1)
 
@@ -115,13 +169,13 @@ BROKEN = """
 
 def test_what_it_promises_is_kept(pytester: pytest.Pytester):
     pytester.makepyfile(KEPT)
-    pytester.runpytest_inprocess("-q").assert_outcomes(passed=7)
+    pytester.runpytest_inprocess("-q").assert_outcomes(passed=12)
 
 
 def test_what_is_broken_is_told(pytester: pytest.Pytester):
     pytester.makepyfile(BROKEN)
     result = pytester.runpytest_inprocess("-q", "-p", "no:randomly")
-    result.assert_outcomes(failed=9)
+    result.assert_outcomes(failed=10)
     result.stdout.fnmatch_lines(
         [
             "*_ test_waits_are_judged _*",
@@ -135,6 +189,8 @@ def test_what_is_broken_is_told(pytester: pytest.Pytester):
             "*RPM 1: *",
             "*_ test_with_a_token_of_last_month _*",
             "E *'Access token expired'*",
+            "*_ test_what_is_cached_is_too_old _*",
+            "E *assert 2 == 1",
             "*_ test_backwards _*",
             "E *ValueError: time does not run backwards: advance(seconds) takes 0 or more, got -1",
             "*_ test_twice _*",
