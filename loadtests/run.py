@@ -14,6 +14,7 @@ from __future__ import annotations
 import locust  # noqa: F401  # isort: skip - first: it patches the modules that all others use
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -247,4 +248,10 @@ class Run:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    # Without tearing the interpreter down: on Python 3.10 logging then takes locks of a gevent that is gone already,
+    # and each process says so in a page of "Exception ignored".
+    os._exit(code)
