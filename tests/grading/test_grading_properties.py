@@ -51,7 +51,7 @@ anything = st.builds(
 )
 
 
-@settings(max_examples=120)
+@settings(max_examples=300)
 @given(st.lists(anything, max_size=14), st.sets(st.integers(1, 50)), st.booleans())
 def test_there_is_a_verdict_on_anything(seen, noticed, waits_seen):
     numbers = {one.number for one in seen}
@@ -96,7 +96,7 @@ def obedient(trace, policy, random, answers, content):
     trace.now += random.uniform(0.0, 3.0)
 
 
-@settings(max_examples=120)
+@settings(max_examples=300)
 @given(policies, st.lists(failures, min_size=1, max_size=9), st.integers(0, 10_000))
 def test_whoever_keeps_to_a_sane_policy_is_told_off_for_nothing(policy, calls, seed):
     trace, random = Trace(), Random(seed)

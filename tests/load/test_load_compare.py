@@ -63,9 +63,9 @@ def fewer_draws(monkeypatch):
 
 @pytest.mark.parametrize("drift", [0.0, 0.1], ids=["even", "drifting"])
 def test_the_same_service_twice_is_seldom_told_apart(drift):
-    """At most ALPHA of the pairs may be; of 40 pairs up to 6 are within chance (99 %)."""
+    """At most ALPHA of the pairs may be; of 70 pairs up to 8 are within chance (99 %)."""
     random = Random(11)
-    false, regressions, pairs = 0, 0, 40
+    false, regressions, pairs = 0, 0, 70
     for _ in range(pairs):
         found = compare(figures(random, drift=drift), figures(random, drift=drift))
         false += any(row.verdict in {"worse", "better"} for row in found.rows)

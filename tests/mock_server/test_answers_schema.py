@@ -77,7 +77,7 @@ def valid(value, schema):
     return jsonschema.Draft202012Validator(schema).is_valid(value)
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(SCHEMAS, st.integers())
 def test_what_is_made_fits(schema, seed):
     try:
@@ -87,7 +87,7 @@ def test_what_is_made_fits(schema, seed):
     assert valid(value, schema), value
 
 
-@settings(max_examples=200)
+@settings(max_examples=500)
 @given(SCHEMAS, JSON)
 def test_our_judge_agrees_with_theirs(schema, value):
     assert fits(value, schema, str) == valid(value, schema)

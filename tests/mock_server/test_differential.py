@@ -176,7 +176,7 @@ BODY = st.one_of(
 TARGET = st.sampled_from([target for _, target, _ in RECORDED if "__admin" not in target])
 
 
-@settings(max_examples=120)
+@settings(max_examples=300)
 @given(st.sampled_from(["POST", "GET", "PUT", "DELETE", "OPTIONS", "PATCH"]), TARGET, BODY, st.booleans())
 def test_generated_requests(pair, method, target, body, signed):
     headers = auth(pair, target, body, method) if signed else {}

@@ -99,7 +99,7 @@ def joined(plan: WirePlan) -> bytes:
     return b"".join(write.data for write in plan.writes)
 
 
-@settings(max_examples=60)
+@settings(max_examples=150)
 @given(pieces, st.sampled_from(["v1", "v2", "text_generation"]), st.builds(merged, paces, segments, harmless, boms))
 def test_whatever_the_bytes_the_events_are_the_same(said, dialect, options):
     untouched, reply = play(said, dialect), play(said, dialect, **options)

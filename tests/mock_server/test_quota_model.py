@@ -192,7 +192,7 @@ class QuotaMachine(RuleBasedStateMachine):
         assert left.tokens == (None if self.limits.tpm is None else max(0, self.limits.tpm - self.used("tpm")))
 
 
-QuotaMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+QuotaMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestQuotaMachine = QuotaMachine.TestCase
 
 
@@ -207,7 +207,7 @@ def fits(window, events, now, amount, *, limit, period):
 
 
 @pytest.mark.parametrize("window", ["fixed", "sliding", "bucket"])
-@settings(max_examples=200)
+@settings(max_examples=400)
 @given(
     limit=st.integers(0, 9),
     period=st.integers(1, 9),

@@ -139,5 +139,5 @@ class ScriptMachine(RuleBasedStateMachine):
                 assert script.waiting()
 
 
-ScriptMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
+ScriptMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40)
 test_a_script_gives_what_it_was_written_to_give = ScriptMachine.TestCase

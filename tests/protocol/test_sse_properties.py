@@ -35,7 +35,7 @@ TEXT = st.text(st.sampled_from("\n\r \t:你é😀\u2028\x85\0\ufeffadt") | st.ch
 ONE_LINE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), max_size=8)
 
 # No deadline: how long one example takes on a busy machine says nothing.
-thorough = settings(max_examples=150, deadline=None)
+thorough = settings(max_examples=300, deadline=None)
 
 
 @st.composite

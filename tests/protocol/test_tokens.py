@@ -23,7 +23,7 @@ def eighths_by_the_sdk(text: str) -> int:
     return Tokenizer.count_tokens(text, mode="local", han_tokens=5, word_tokens=8)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(PROSE | ANY_TEXT)
 def test_the_sdk_counts_alike_but_for_rounding(text: str) -> None:
     eighths = eighths_by_the_sdk(text)

@@ -93,7 +93,7 @@ def admitted_in(run: Run) -> list[float]:
     return moments
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(situations | contended, policies, st.booleans())
 def test_nothing_is_lost(situation, policy, honours):
     outcome = simulate(situation, [Contender("policy", policy, honours)]).outcomes[0]

@@ -28,7 +28,7 @@ class TestTheFormula:
     @pytest.mark.parametrize("p", [0.05, 0.3, 0.7])
     @pytest.mark.parametrize("n", [1, 2, 5])
     def test_amplification_and_the_share_of_answers(self, p, n):
-        calls = 8_000
+        calls = 20_000
         outcome = simulate(scenario("errors", clients=calls, error_rate=p), [f"full:attempts={n}"]).outcomes[0]
         assert sum(count * times for count, times in outcome.attempts_by_call.items()) == outcome.attempts
         expected = [p ** (k - 1) * (1 - p) for k in range(1, n)] + [p ** (n - 1)]
@@ -39,7 +39,7 @@ class TestTheFormula:
         assert stats.binomtest(outcome.answered, calls, 1 - p**n).pvalue > 1e-4
 
     def test_how_many_attempts_each_call_makes(self):
-        p, n, calls = 0.4, 4, 8_000
+        p, n, calls = 0.4, 4, 20_000
         outcome = simulate(scenario("errors", clients=calls, error_rate=p), [f"full:attempts={n}"]).outcomes[0]
         chances = [(1 - p), p * (1 - p), p * p * (1 - p), p**3]
         seen = [outcome.attempts_by_call[k] for k in range(1, n + 1)]

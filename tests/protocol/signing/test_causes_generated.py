@@ -18,7 +18,7 @@ from signing_cases import Case, Maker, cases
 
 from qfkit.protocol.signing import CAUSES, Verification, hypotheses_bce, hypotheses_hmac
 
-CASES = int(os.environ.get("QFKIT_CASES", "30"))
+CASES = int(os.environ.get("QFKIT_CASES", "100"))
 #: Of a hundred cases, how many must be named right.
 RIGHT = 99
 

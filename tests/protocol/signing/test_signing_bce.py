@@ -318,7 +318,7 @@ def test_odd_signatures_are_mismatches(signature: str) -> None:
 anything = st.text(max_size=30)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(
     method=anything,
     target=anything,

@@ -364,7 +364,7 @@ def test_nothing_that_is_signed_can_be_changed(form: HmacForm, changed: str, dat
     assert verify_hmac(request, secret, now=NOW).reason is Reason.MISMATCH
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=300)
 @given(
     method=anything,
     target=anything,
